@@ -48,12 +48,13 @@ function screen(t) {
     clock.ms += ms;
     t.mock.timers.tick(ms);
   };
-  const at = new Screen(connection, () => clock.ms);
-  return { connection, pass, at, show: (id) => at.show(viewWith([id])) };
+  const viewed = [];
+  const at = new Screen(connection, ({ channels }) => viewed.push(channels.join()), () => clock.ms);
+  return { connection, viewed, pass, at, show: (id) => at.show(viewWith([id])) };
 }
 
 test("a view is sent when it changes, at most twice a second, and the newest one wins", (t) => {
-  const { connection, pass, show } = screen(t);
+  const { connection, viewed, pass, show } = screen(t);
   for (const id of ["a", "a", "b", "c"]) show(id);
   assert.deepEqual(connection.sent, ["a"]);
   pass(499);
@@ -66,14 +67,15 @@ test("a view is sent when it changes, at most twice a second, and the newest one
   show("d");
   pass(5_000);
   assert.deepEqual(connection.sent, ["a", "d"]);
+  assert.deepEqual(viewed, connection.sent);
 });
 
 test("every new socket gets the view, also one that could not be sent before", (t) => {
-  const { connection, pass, at, show } = screen(t);
+  const { connection, viewed, pass, at, show } = screen(t);
   connection.isUp = false;
   show("a");
   pass(5_000);
-  assert.deepEqual(connection.sent, []);
+  assert.deepEqual([connection.sent, viewed], [[], []]);
   connection.isUp = true;
   at.attached();
   at.attached();

@@ -23,7 +23,7 @@ export class FakeServer {
   instead = () => undefined;
   resumed = false;
   /** What `ready` says that the node takes, and the frames that came after `hello`. */
-  accepts = ["ping", "typing", "view"];
+  accepts = ["ping", "typing", "view", "idle"];
   frames = [];
   answersPings = true;
   #socket = null;

@@ -3,9 +3,11 @@
 import { Api } from "./api.js";
 import { Attachments } from "./attachments.js";
 import { Edits } from "./edits.js";
+import { Idle } from "./idle.js";
 import { Meetings } from "./meetings.js";
 import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
+import { Presence } from "./presence.js";
 import { Probes } from "./probes.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
@@ -43,6 +45,7 @@ export class Core {
       markMoved: (frame) => this.readState.onFrame(frame),
       arrived: (message) => this.typing.onMessage(message),
       typists: (frame) => this.typing.onFrame(frame),
+      present: (frame) => this.presence.onFrame(frame),
       listRead: () => this.#listRead(),
       logRead: (log) => this.outbox.logRead(log),
       waitingLogs: () => this.outbox.waitingLogs(),
@@ -57,7 +60,9 @@ export class Core {
     this.connection = new Connection(this.api, this.store.log, {
       ready: (frame, session) => {
         this.sync.onReady(frame, session);
+        this.presence.attached(session);
         this.screen.attached();
+        this.idle.attached();
         this.meetings.attached(session);
       },
       frame: (frame, session) =>
@@ -65,7 +70,9 @@ export class Core {
       changed: () => this.#connectionChanged(),
     });
     this.probes = new Probes(this.connection);
-    this.screen = new Screen(this.connection);
+    this.presence = new Presence(this.store);
+    this.screen = new Screen(this.connection, ({ users }) => this.presence.viewed(users));
+    this.idle = new Idle(this.connection);
     this.typing = new Typing(this.store, this.connection);
     this.meetings = new Meetings(this.store, this.connection, this.api.clock, {
       arrived: (message) => this.typing.onMessage(message),

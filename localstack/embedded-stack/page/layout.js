@@ -37,6 +37,11 @@ export function openDrawer(drawer) {
   else if (before !== "none") byId(before === "panel" ? "connection-pill" : "open-sidebar").focus();
 }
 
+/** Opens the sidebar where it is a drawer: there a button leads to it. */
+export function showSidebar() {
+  if (byId("open-sidebar").checkVisibility()) openDrawer("sidebar");
+}
+
 export function isDrawerOpen() {
   return byId("app").dataset.drawer !== "none";
 }

@@ -6,7 +6,8 @@ import { ChannelView } from "./channel_view.js";
 import { Core } from "./core.js";
 import { prepareConfirm, prepareDialogs, problemText } from "./dialogs.js";
 import { byId } from "./dom.js";
-import { isChannelCovered, isDrawerOpen, openDrawer, prepareLayout } from "./layout.js";
+import { listenToInput } from "./idle.js";
+import { isChannelCovered, isDrawerOpen, openDrawer, prepareLayout, showSidebar } from "./layout.js";
 import { prepareLists } from "./lists.js";
 import { logOfMessage } from "./logs.js";
 import { Navigation } from "./navigation.js";
@@ -42,7 +43,7 @@ class Page {
 
   constructor(workspaceId, userId) {
     this.#core = new Core(workspaceId, userId, openStorages(), navigator.locks);
-    const { store, connection, threads, api } = this.#core;
+    const { store, connection, threads, presence, api } = this.#core;
     this.#store = store;
     this.#navigation = new Navigation(store, () => this.#opened());
     this.#notice = new Notice(this.#core, {
@@ -62,11 +63,16 @@ class Page {
       drawMessages();
       drawThreads();
     };
-    this.#sidebar = new Sidebar(store, threads, {
+    this.#sidebar = new Sidebar(store, threads, presence, {
       removeMember: (channel, member) => this.#askToRemove(channel, member),
       leave: (channel) => this.#askToLeave(channel),
       edit: (channel) => editChannel(channel),
       end: (channel) => this.#askToEnd(channel),
+      showMembers: () => {
+        showSidebar();
+        byId("members-title").focus({ preventScroll: true });
+        byId("members-section").scrollIntoView({ block: "start" });
+      },
     });
     this.#panel = new Panel(store, connection, {
       kill: () => this.#attempt(() => api.killNode(connection.node.id)),
@@ -121,7 +127,10 @@ class Page {
   start() {
     this.#store.onChange(() => this.#draw());
     // The timer updates what counts seconds, also in tabs that are not drawn.
-    setInterval(() => this.#draw(), 1_000);
+    setInterval(() => {
+      this.#core.idle.check();
+      this.#draw();
+    }, 1_000);
     prepareLayout(() => this.#closeThread());
     this.#listen();
     this.#draw();
@@ -129,17 +138,22 @@ class Page {
   }
 
   #listen() {
-    const { probes, readState } = this.#core;
+    const { idle, probes, readState } = this.#core;
+    listenToInput(window, () => idle.input());
     addEventListener("online", () => {
       this.#core.networkMayBeBack();
       probes.networkChanged();
     });
-    addEventListener("focus", () => probes.userCameBack());
+    addEventListener("focus", () => {
+      idle.input();
+      probes.userCameBack();
+    });
     addEventListener("blur", () => probes.userLeft());
     document.addEventListener("visibilitychange", () => {
       this.#draw();
       if (document.visibilityState === "visible") {
         this.#core.networkMayBeBack();
+        idle.input();
         probes.userCameBack();
         return;
       }

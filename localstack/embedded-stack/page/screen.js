@@ -1,24 +1,42 @@
-// Tells the node what is on the screen: signals, such as who types, come only to those who view
-// their log.
+// Tells the node what is on the screen: signals, such as who types or is present, come only to those
+// who view the log or the user.
 //
 // Invariants: at most one view in half a second, and the newest one gets there; every new socket
 // gets one.
 
 const GAP_MS = 500;
+/** The node takes no more in a view. */
+export const USERS_MAX = 200;
 const NOTHING = { channels: [], threads: [], users: [] };
 
 /**
- * What of a store is on the screen: the open channel, and the open thread. A thread may cover its
- * channel.
+ * What of a store is on the screen: the open channel, the open thread, and users. A thread may
+ * cover its channel.
  */
-export function viewOf({ active, activeId, activeRoot }, { isHidden, isChannelCovered }) {
-  if (isHidden || active === null) return NOTHING;
+export function viewOf(store, { isHidden, isChannelCovered }) {
+  if (isHidden) return NOTHING;
+  const users = usersOf(store);
+  const { active, activeId, activeRoot } = store;
+  if (active === null) return { ...NOTHING, users };
   const channels = isChannelCovered ? [] : [activeId];
-  return { ...NOTHING, channels, threads: activeRoot === null ? [] : [[activeId, activeRoot]] };
+  return { channels, threads: activeRoot === null ? [] : [[activeId, activeRoot]], users };
+}
+
+/**
+ * The users whose presence is shown: the others of DMs, and the members of the open channel. If
+ * they are too many, the last ones in the list of members are left out.
+ */
+export function usersOf(store) {
+  const partners = store.sortedChannels("DM").map((channel) => store.partnerOf(channel));
+  const members = store.membersInOrder(store.activeId);
+  const known = [...partners, ...members].filter((user) => user !== undefined);
+  // Sorted: the same users in another order are not another view.
+  return [...new Set(known)].slice(0, USERS_MAX).sort();
 }
 
 export class Screen {
   #connection;
+  #sentView;
   #now;
   #view = NOTHING;
   /** What the node knows, as text; null if it knows nothing. */
@@ -26,8 +44,10 @@ export class Screen {
   #sentAt = -Infinity;
   #timer = null;
 
-  constructor(connection, now = () => performance.now()) {
+  /** `sent(view)` is called with every view that goes to the node. */
+  constructor(connection, sent, now = () => performance.now()) {
     this.#connection = connection;
+    this.#sentView = sent;
     this.#now = now;
   }
 
@@ -52,6 +72,7 @@ export class Screen {
     if (!this.#connection.send({ type: "view", ...this.#view })) return;
     this.#sent = text;
     this.#sentAt = this.#now();
+    this.#sentView(this.#view);
   }
 
   #sendLater(waitMs) {

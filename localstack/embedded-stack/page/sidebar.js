@@ -6,28 +6,33 @@ import {
   byId,
   element,
   icon,
-  initial,
   nameNode,
   reconcile,
   setAttribute,
   setHidden,
   setText,
 } from "./dom.js";
+import { face, faceWords, Here, updateFace } from "./presence_view.js";
+import { UNKNOWN } from "./presence.js";
 import { PEOPLE } from "./store.js";
-import { counted } from "./text.js";
+import { counted, presenceWords } from "./text.js";
 
 export class Sidebar {
   #store;
   #threads;
+  #presence;
+  #here;
   #actions;
 
   /**
-   * `actions` has `removeMember(channel, userId)`, `leave(channel)`, `edit(channel)` and
-   * `end(channel)`, for a meeting.
+   * `actions` has `removeMember(channel, userId)`, `leave(channel)`, `edit(channel)`,
+   * `end(channel)` for a meeting, and `showMembers()`.
    */
-  constructor(store, threads, actions) {
+  constructor(store, threads, presence, actions) {
     this.#store = store;
     this.#threads = threads;
+    this.#presence = presence;
+    this.#here = new Here(store, presence, actions.showMembers);
     this.#actions = actions;
     setText(byId("workspace-name"), store.workspaceId);
     byId("edit-channel").addEventListener("click", () => actions.edit(store.active));
@@ -81,10 +86,7 @@ export class Sidebar {
 
   #renderChannels(list, channels) {
     const create = (channel) => {
-      const dm = channel.type === "DM";
-      const mark = isMeeting(channel)
-        ? icon("meeting")
-        : element("span", { class: "mark", "aria-hidden": "true" }, dm ? "@" : "#");
+      const isDm = channel.type === "DM";
       const name = element("span", { class: "name", dir: "auto", translate: "no" });
       const mentions = element("span", { class: "mentions", "data-testid": "channel-mentions" });
       const unread = element("span", { class: "unread", "data-testid": "unread" });
@@ -98,8 +100,9 @@ export class Sidebar {
           "data-type": channel.type,
           "data-contract": channel.contract,
         },
-        mark,
+        isDm ? face(channel.channel_id) : groupMark(channel),
         name,
+        ...(isDm ? [faceWords()] : []),
         mentions,
         unread,
       );
@@ -113,7 +116,9 @@ export class Sidebar {
       const active = [activeId, activeThread].includes(channel.channel_id);
       setAttribute(link, "aria-current", active ? "page" : null);
       setAttribute(link, "data-unread", count > 0 ? count : null);
-      setText(link.querySelector(".name"), this.#store.nameOf(channel));
+      const name = this.#store.nameOf(channel);
+      setText(link.querySelector(".name"), name);
+      if (channel.type === "DM") this.#updatePartner(link, channel, name);
       const mentioned = this.#store.unread.mentionsOf(channel.channel_id);
       const mentions = link.querySelector(".mentions");
       setHidden(mentions, mentioned === 0);
@@ -125,6 +130,14 @@ export class Sidebar {
       setAttribute(unread, "aria-label", `${count} unread`);
     };
     reconcile(list, channels, (channel) => channel.channel_id, create, update);
+  }
+
+  /** Who the other one is may be known later than the DM. */
+  #updatePartner(link, channel, name) {
+    const partner = this.#store.partnerOf(channel);
+    const isOpen = partner !== undefined && this.#store.channels.has(channel.channel_id);
+    const state = isOpen ? this.#presence.of(partner) : null;
+    updateFace(link, partner ?? channel.channel_id, name, state);
   }
 
   #renderMembers(channel) {
@@ -141,8 +154,8 @@ export class Sidebar {
     setText(byId("leave-channel"), `Leave this ${isMeeting(channel) ? "meeting" : "channel"}`);
     setHidden(byId("end-meeting"), !isMeeting(channel) || ownerOf(channel, members) !== me);
     setText(byId("members-title"), `Members · ${members.length}`);
-    const rows = [...members].sort((a, b) => a.user_id.localeCompare(b.user_id));
-    const create = ({ user_id: userId }) => {
+    const rows = this.#store.membersInOrder(channel.channel_id);
+    const create = (userId) => {
       const note = element("span", { class: "muted note" });
       const remove = element(
         "button",
@@ -160,23 +173,24 @@ export class Sidebar {
       return element(
         "li",
         { class: "member", "data-testid": "member-item", "data-user-id": userId },
-        avatar(userId),
+        face(userId),
         element("span", { class: "name", translate: "no", title: userId }),
+        faceWords(),
         note,
         remove,
       );
     };
-    const update = (node, { user_id: userId }) => {
+    const update = (node, userId) => {
       const name = this.#store.displayName(userId);
       setText(node.querySelector(".name"), name);
-      setText(node.querySelector(".avatar"), initial(name));
+      updateFace(node, userId, name, this.#presence.of(userId));
       const creator = channel.created_by === userId && !dm;
       const notes = [userId === me ? "you" : null, creator ? "creator" : null];
       setText(node.querySelector(".note"), notes.filter(Boolean).join(", "));
       const removable = !dm && userId !== me && channel.created_by === me;
       setHidden(node.querySelector("button"), !removable);
     };
-    const keyOf = ({ user_id: userId }) => `${channel.channel_id} ${userId}`;
+    const keyOf = (userId) => `${channel.channel_id} ${userId}`;
     reconcile(byId("member-list"), rows, keyOf, create, update);
   }
 
@@ -191,11 +205,23 @@ export class Sidebar {
     const parts = [];
     if (channel?.archived) parts.push("archived");
     else if (channel?.visibility === "public") parts.push("public");
-    if (channel?.type === "DM") parts.push("direct message");
+    if (channel?.type === "DM") parts.push("direct message", this.#partnerWords(channel));
     else if (members) parts.push(counted(members.length, "member", "members"));
     if (channel) parts.push(CONTRACTS.get(channel.contract) ?? channel.contract);
     setText(byId("channel-meta"), parts.filter(Boolean).join(" · "));
+    this.#here.render(channel);
   }
+
+  /** Nothing while it is unknown. */
+  #partnerWords(channel) {
+    const state = this.#presence.of(this.#store.partnerOf(channel));
+    return state === UNKNOWN ? "" : presenceWords(state);
+  }
+}
+
+function groupMark(channel) {
+  if (isMeeting(channel)) return icon("meeting");
+  return element("span", { class: "mark", "aria-hidden": "true" }, "#");
 }
 
 /** A channel's creator or, while they are no member, the member of longest standing. */

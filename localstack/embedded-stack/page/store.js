@@ -47,6 +47,8 @@ export class Store {
   #keptThreads = [];
   /** Who the other member of a DM is or was, by channel. */
   #partners = new Map();
+  /** The ids of members by the list that they were read as. */
+  #sortedIds = new WeakMap();
 
   /** `storages` has `local` (all tabs) and `session` (this tab). */
   constructor(workspaceId, userId, storages) {
@@ -225,6 +227,24 @@ export class Store {
     const other = members.find(({ user_id: id }) => id !== this.userId)?.user_id;
     if (channel?.type === "DM" && other !== undefined) this.#partners.set(channelId, other);
     this.changed();
+  }
+
+  /** The other member of a DM; undefined for a group, and while the members are not known. */
+  partnerOf({ channel_id: id }) {
+    return this.#partners.get(id);
+  }
+
+  /** The ids of a channel's members in the order of the list; none while they are not known. */
+  membersInOrder(channelId) {
+    const members = this.members.get(channelId);
+    if (members === undefined) return [];
+    // Every drawing asks several times, and sorting thousands takes a while.
+    let ids = this.#sortedIds.get(members);
+    if (ids === undefined) {
+      ids = members.map(({ user_id: id }) => id).sort((a, b) => a.localeCompare(b));
+      this.#sortedIds.set(members, ids);
+    }
+    return ids;
   }
 
   /** A DM is named after the other member, even if that user was revoked. */

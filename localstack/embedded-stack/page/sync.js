@@ -48,7 +48,7 @@ export class Sync {
    * channels and threads were read, `markMoved(frame)`, and `replied(reply)` for a reply that is
    * new, `mayLackReplies()` if some may be missing from threads that are not kept here, and
    * `threadMarksRead()`, a promise: the marks of threads were read, or could not be read;
-   * `arrived(message)` for a message that is new, and `typists(frame)`.
+   * `arrived(message)` for a message that is new, `typists(frame)`, and `present(frame)`.
    */
   constructor(api, store, handler) {
     this.#api = api;
@@ -125,6 +125,7 @@ export class Sync {
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "read") this.#handler.markMoved(frame);
     else if (frame.type === "typing") this.#handler.typists(frame);
+    else if (frame.type === "presence") this.#handler.present(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (isTick(frame) && frame.fresh) this.#gaps.inStep(frame.server_time);
   }

@@ -4,6 +4,8 @@ const TEXT_CHARACTERS_MAX = 40_000;
 const MEETING_BYTES_MAX = 4_096;
 const MENTIONED_SHOWN = 5;
 const TYPISTS_SHOWN = 3;
+const PRESENT_SHOWN = 20;
+const PRESENCE_WORDS = { active: "active", idle: "idle", offline: "offline" };
 /** Control characters that change the direction of the text after them. */
 const BIDI_CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
@@ -72,6 +74,24 @@ export function typingWords(names, more) {
   if (shown.length === 0) parts.push(counted(others, "person", "people"));
   else if (others > 0) parts.push(counted(others, "other", "others"));
   return `${listed(parts)} ${count === 1 ? "is" : "are"} typing…`;
+}
+
+/** A state of presence in words. */
+export function presenceWords(state) {
+  return PRESENCE_WORDS[state] ?? "presence unknown";
+}
+
+/**
+ * Who is here: `You, bob and carol (idle)`. The others are pairs of `name` and `isIdle`; `left` is
+ * how many members nothing is known of.
+ */
+export function hereWords(others, isMeHere, left) {
+  const words = ({ name, isIdle }) => `${isolate(name)}${isIdle ? " (idle)" : ""}`;
+  const parts = [...(isMeHere ? ["You"] : []), ...others.slice(0, PRESENT_SHOWN).map(words)];
+  const more = others.length - PRESENT_SHOWN;
+  if (more > 0) parts.push(counted(more, "other", "others"));
+  const here = parts.length === 0 ? "Nobody" : listed(parts);
+  return left > 0 ? `${here}. Unknown: ${counted(left, "other member", "other members")}.` : here;
 }
 
 function listed(parts) {
