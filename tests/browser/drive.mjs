@@ -19,6 +19,7 @@ import { SOON_MS } from "./page.mjs";
 import * as pins from "./pins.mjs";
 import * as reactions from "./reactions.mjs";
 import * as people from "./people.mjs";
+import * as presence from "./presence.mjs";
 import * as talk from "./talk.mjs";
 import * as threads from "./threads.mjs";
 import * as typing from "./typing.mjs";
@@ -40,6 +41,11 @@ const CHECKS = [
   ["a public channel is browsed, joined, given a topic and archived", people.publicChannel],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
+  ["who is present is shown in DMs, members and the head, which leads to the members", presence.bothAreHere],
+  ["a user without input for 5 min is idle, until they do something", presence.idle],
+  ["who leaves is shown as gone, and who comes back as here", presence.leaveAndReturn],
+  ["without a connection presence is unknown", presence.unknown],
+  ["the head of a DM says whether the other one is there", presence.inDirectMessage],
   ["a mention is completed while it is typed, and shown by name at both members", mentions.complete],
   ["a mention is counted in the sidebar, listed, and opens its channel", mentions.countAndList],
   ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
@@ -47,6 +53,7 @@ const CHECKS = [
   ["who types in a thread is shown there alone, and not for long", typing.inThread],
   ["a meeting is created, and who comes late is told how many messages they missed", meetings.comeLate],
   ["users talk in a meeting, and its drafts are stored nowhere", meetings.talk],
+  ["the head of a meeting does not count who is online", presence.inMeeting],
   ["a meeting catches nothing up, and a reload shows nothing of before", meetings.missAndReload],
   ["a meeting ends for everybody, with a notice", meetings.end],
   ["users reply to a message, and the channel stays as it is", threads.reply],
