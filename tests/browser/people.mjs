@@ -25,6 +25,10 @@ export async function publicChannel(run) {
   const text = `welcome ${run.tag}`;
   await say(run.alice, text);
   await texts(run.bob, text, [text], SOON_MS);
+  // His row moves what is below it, also while it is clicked on.
+  await run.alice.until("bob is listed as a member", SOON_MS, () =>
+    document.querySelector("[data-testid=member-item][data-user-id=bob]") !== null,
+  );
 
   const topic = `noon <b>${run.tag}</b>`;
   await submitDialog(run.alice, "edit-channel", { "details-topic-input": topic }, "details-save");
