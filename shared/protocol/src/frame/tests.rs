@@ -164,7 +164,7 @@ fn g4_frames_of_a_later_version_are_read_as_far_as_they_are_known() {
         other => panic!("{other:?}"),
     };
     assert_eq!(unknown(r#"{"type":"huddle","users":{"a":"idle"},"more":[]}"#), None);
-    assert_eq!(unknown(r#"{"type":"receipts","archived":["a"],"topic":{},"name":1}"#), None);
+    assert_eq!(unknown(r#"{"type":"survey","archived":["a"],"topic":{},"name":1}"#), None);
     assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
 
     let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);

@@ -165,7 +165,7 @@ fn a_function_reads_what_it_uses_and_nothing_else() {
         (Function::Membership, &[REDIS_URL]),
         (Function::Amend, &[REDIS_URL]),
         (Function::Files, &[FILES_BUCKET]),
-        (Function::Scroll, &[]),
+        (Function::Scroll, &[REDIS_URL]),
         (Function::Connect, &[REDIS_URL, TICKET_SECRET]),
     ] {
         let mut env = function();
