@@ -292,7 +292,14 @@ async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), Str
 }
 
 /// Known frames with a bad field.
-const PASSED_OVER: [(&str, &str); 16] = [
+const PASSED_OVER: [(&str, &str); 20] = [
+    ("a got of nothing", r#"{"type":"got"}"#),
+    ("a got without an id", r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A"}"#),
+    ("a got of a number", r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A","up_to":7}"#),
+    (
+        "a got in a foreign channel",
+        r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A","up_to":"01MCC5RM000000000000000001"}"#,
+    ),
     ("a ping with a field", r#"{"type":"ping","at":1}"#),
     ("idle in a word", r#"{"type":"idle","idle":"yes"}"#),
     ("idle without a word", r#"{"type":"idle"}"#),

@@ -36,6 +36,7 @@ mod rest_routes;
 mod rest_threads;
 mod rest_tokens;
 mod rest_transport;
+mod sends;
 mod tokens;
 mod upgrade;
 

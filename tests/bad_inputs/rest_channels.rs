@@ -7,6 +7,7 @@ use crate::tokens;
 
 pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
     let mut cases = bodies();
+    cases.extend(keeps());
     cases.extend(people());
     cases.extend(many(cast));
     cases.extend(paths(cast));
@@ -87,6 +88,26 @@ fn bodies() -> Vec<Rest> {
     .into_iter()
     .map(|(name, field, body)| {
         create(format!("channels: {name}"), &body).refused(400, "invalid_field").field(field)
+    })
+    .collect()
+}
+
+/// How long messages are kept that were delivered first.
+fn keeps() -> Vec<Rest> {
+    [
+        ("keep without its contract", "persist_first", "archive"),
+        ("keep of what is never kept", "ephemeral", "archive"),
+        ("keep of nothing", "deliver_first", ""),
+        ("keep of another word", "deliver_first", "for ever"),
+        ("keep until all have it", "deliver_first", "acked"),
+    ]
+    .into_iter()
+    .map(|(name, contract, keep)| {
+        let body = json!({
+            "type": "GROUP_CHANNEL", "name": "general", "members": [], "contract": contract,
+            "keep": keep,
+        });
+        create(format!("channels: {name}"), &body).refused(400, "invalid_field").field("keep")
     })
     .collect()
 }

@@ -94,6 +94,11 @@ fn fields(cast: &Cast) -> Vec<Rest> {
             read(format!("a mark's epoch is {kind}"), json!([mark(cast, "epoch", Some(value))]));
         cases.push(case.refused(400, "invalid_field").field("epoch"));
     }
+    for (kind, value) in [("null", json!(null)), ("a word", json!("no")), ("a number", json!(0))] {
+        let case =
+            read(format!("a mark's share is {kind}"), json!([mark(cast, "share", Some(value))]));
+        cases.push(case.refused(400, "invalid_field").field("share"));
+    }
     for field in ["thread", "moved", "user_id"] {
         let marks = json!([mark(cast, field, Some(json!("x")))]);
         let case = read(format!("a mark with {field}"), marks);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Direction, Event, RawSocket, SayError, SocketMessage};
+use client::{Direction, Event, RawSocket, SayError, SocketMessage, View};
 use model::{ChannelId, LogId, MessageId, MessageText, Timestamp};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment};
@@ -21,6 +21,7 @@ crate::on_each_environment!(
     g13_who_is_no_member_any_more_delivers_nothing,
     g13_who_was_away_gets_what_is_not_stored_yet,
     g14_receipts_say_who_has_what,
+    g14_a_read_mark_is_shown_where_its_reader_allows_it,
     a_channel_that_delivers_first_refuses_what_its_contract_does_not_have,
 );
 
@@ -266,6 +267,39 @@ async fn g14_receipts_say_who_has_what(environment: Environment) {
         }
         assert_eq!(receipts["read"], json!({}));
     }
+}
+
+async fn g14_a_read_mark_is_shown_where_its_reader_allows_it(environment: Environment) {
+    let cluster = Cluster::start(environment).await;
+    let channel = delivering(&cluster, "alice", &["bob", "carol"]).await;
+    let kept = cluster.group("alice", &["bob"]).await.id;
+    let alice = cluster.person("alice").await;
+    let view = View { logs: vec![LogId::from(&channel)], users: Vec::new() };
+    alice.client.set_view(view);
+    let id = delivers(&alice, &channel, "hello").await;
+    let other = alice.says(&kept, "hello").await;
+    let mark = |channel: &ChannelId, id: MessageId| json!({ "channel_id": channel.as_str(), "up_to": id.to_string() });
+    let mut private = mark(&channel, id);
+    private["share"] = json!(false);
+    for (who, marks) in
+        [("carol", json!([private])), ("bob", json!([mark(&channel, id), mark(&kept, other)]))]
+    {
+        let body = json!({ "marks": marks });
+        assert_eq!(call(&cluster, who, "POST", "/read", Some(&body)).await.0, 200);
+    }
+    let bob_read = |event: &Event| match event {
+        Event::Receipts { read, .. } => read.iter().any(|(user, _)| user.as_str() == "bob"),
+        _ => false,
+    };
+    alice.until("told that bob has read", bob_read).await;
+    let path = format!("/channels/{channel}/receipts");
+    let (status, receipts) = call(&cluster, "alice", "GET", &path, None).await;
+    assert_eq!((status, &receipts["read"]), (200, &json!({ "bob": id.to_string() })));
+    let path = format!("/channels/{kept}/receipts");
+    let (status, refused) = call(&cluster, "alice", "GET", &path, None).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("wrong_contract")));
+    let (status, refused) = call(&cluster, "eve", "GET", &path, None).await;
+    assert_eq!((status, &refused["code"]), (404, &json!("channel_not_found")));
 }
 
 /// The next frame of a type.

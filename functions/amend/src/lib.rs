@@ -15,14 +15,16 @@ use http::{Request, Response};
 use messaging::App;
 use messaging::amend::{Target, delete_message, edit_message, read_message};
 use messaging::pins::{PinAct, list_pins, pin};
-use messaging::ports::Principal;
+use messaging::ports::{Principal, ReceiptMarks};
 use messaging::react::{Act, list_reactions, react};
 use messaging::read_state::{self, MarkOutcome};
+use messaging::receipts::read_receipts;
 use messaging::threads::follow;
 use model::{EditMessage, ErrorCode, LogId, ThreadId, limits};
 use protocol::http::{
     EditedBody, FollowedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, PageBody, Query,
-    ReactionBody, ReactionsBody, UnreadMarkBody, path_channel, path_emoji, path_message, read_json,
+    ReactionBody, ReactionsBody, ReceiptsBody, UnreadMarkBody, path_channel, path_emoji,
+    path_message, read_json,
 };
 use protocol::routes::{AmendRoute, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
@@ -89,6 +91,12 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
             let (channel_id, thread) = (thread.channel_id.to_string(), thread.root.to_string());
             Ok(Answer::ok(&FollowedBody { channel_id, thread, followed }))
         }
+        AmendRoute::ReadReceipts { channel_id } => {
+            let channel_id = path_channel(channel_id)?;
+            LogFields::of(request).channel(&channel_id);
+            let ReceiptMarks { delivered, read } = read_receipts(app, &caller, &channel_id).await?;
+            Ok(Answer::ok(&ReceiptsBody::of(&delivered, &read)))
+        }
         AmendRoute::MarkRead => mark_read(app, &caller, request).await,
         AmendRoute::MarkUnread { channel_id } => {
             mark_unread(app, &caller, request, channel_id).await
@@ -133,7 +141,7 @@ async fn mark_read(
     request: &Request<Bytes>,
 ) -> Result<Answer, Failure> {
     let body = MarkReadBody::try_from(read_json(request.headers(), request.body())?)?;
-    let marked = read_state::mark_read(app, caller, &body.marks).await?;
+    let marked = read_state::mark_read(app, caller, &body.marks, &body.shared).await?;
     let marks = marked.iter().map(|(log, marked)| match marked {
         MarkOutcome::Moved(mark) => MarkBody::marked(log, *mark, true),
         MarkOutcome::Kept(mark) => MarkBody::marked(log, *mark, false),

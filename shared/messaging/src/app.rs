@@ -1,10 +1,10 @@
 //! The handle that use cases get: the ports, and the little state that an environment keeps.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use model::{ChannelId, limits};
+use model::{ChannelId, Contract, limits};
 use parking_lot::Mutex;
 
 use crate::circuit::Circuit;
@@ -83,8 +83,8 @@ struct Shared {
     counters: Arc<Counters>,
     store: Arc<Circuit>,
     nodes: Arc<Circuit>,
-    /// Channels that are known to deliver first. When there are too many, all are forgotten.
-    delivering_first: Mutex<HashSet<ChannelId>>,
+    /// Contracts of channels, which never change. When there are too many, all are forgotten.
+    contracts: Mutex<HashMap<ChannelId, Contract>>,
 }
 
 impl App {
@@ -111,23 +111,23 @@ impl App {
             nodes: Guarded::new(ports.nodes, &nodes),
             ..ports
         };
-        let (fleet, delivering_first) = (FleetView::default(), Mutex::default());
-        let shared = Shared { ports, publisher, fleet, counters, store, nodes, delivering_first };
+        let (fleet, contracts) = (FleetView::default(), Mutex::default());
+        let shared = Shared { ports, publisher, fleet, counters, store, nodes, contracts };
         Self(Arc::new(shared))
     }
 
-    /// Whether a channel is known to deliver first.
-    pub(crate) fn delivers_first(&self, channel: &ChannelId) -> bool {
-        self.0.delivering_first.lock().contains(channel)
+    /// A channel's contract, if this environment knows it.
+    pub(crate) fn known_contract(&self, channel: &ChannelId) -> Option<Contract> {
+        self.0.contracts.lock().get(channel).copied()
     }
 
-    /// Notes that a channel delivers first.
-    pub(crate) fn note_delivers_first(&self, channel: &ChannelId) {
-        let mut known = self.0.delivering_first.lock();
+    /// Notes a channel's contract.
+    pub(crate) fn learn_contract(&self, channel: &ChannelId, contract: Contract) {
+        let mut known = self.0.contracts.lock();
         if known.len() >= limits::RELAY_CHANNELS_MAX {
             known.clear();
         }
-        known.insert(channel.clone());
+        known.insert(channel.clone(), contract);
     }
 
     /// Publishes to the bus within a call's time budget.

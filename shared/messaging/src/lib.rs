@@ -46,6 +46,7 @@ pub mod pins;
 pub mod profiles;
 pub mod react;
 pub mod read_state;
+pub mod receipts;
 pub mod relay;
 mod rev;
 pub mod revoke;

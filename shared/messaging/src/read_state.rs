@@ -24,6 +24,7 @@ use crate::ports::{
     ChannelMark, LogEntry, MarkChange, Marked, Mention, NamePage, PageQuery, Principal, ReadError,
     StoredMessage, ThreadMarked,
 };
+use crate::receipts;
 use crate::threads::{FollowError, check_thread};
 
 /// Why a mark was not changed.
@@ -73,7 +74,8 @@ pub enum MarkOutcome {
     Refused(ErrorCode),
 }
 
-/// Moves the caller's marks forward. Returns what became of each, in the order of the marks.
+/// Moves the caller's marks forward. Returns what became of each, in the order of the marks. Those of
+/// the `shared` channels are shown to the other members, where the channel has receipts.
 ///
 /// A mark in a thread moves whether the caller follows it or not. A mark of another epoch than the stored one moves nothing: a lower one comes from a device that
 /// does not know that messages were marked unread, and a higher one was never given out.
@@ -88,6 +90,7 @@ pub async fn mark_read(
     app: &App,
     caller: &Principal,
     marks: &[NewReadMark],
+    shared: &BTreeSet<ChannelId>,
 ) -> Result<Vec<(LogId, MarkOutcome)>, MarkError> {
     if marks.iter().any(|new| is_too_far_ahead(app, new.mark.up_to)) {
         return Err(MarkError::IdOutOfRange("up_to"));
@@ -103,7 +106,9 @@ pub async fn mark_read(
         **marked == MarkOutcome::Moved(new.mark) || **marked == MarkOutcome::Kept(new.mark)
     };
     let moved = marks.iter().zip(&marked).filter(is_there).map(|(new, _)| new.clone());
-    signal(app, caller, moved.collect()).await;
+    let moved: Vec<NewReadMark> = moved.collect();
+    receipts::share(app, caller, &moved, shared).await;
+    signal(app, caller, moved).await;
     let is_absent =
         |marked: &MarkOutcome| *marked == MarkOutcome::Refused(ErrorCode::ChannelNotFound);
     if marked.iter().all(is_absent) {

@@ -91,14 +91,14 @@ impl From<AccessError> for ScrollError {
 /// [`ScrollError`].
 pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Page, ScrollError> {
     let channel_id = &request.log.channel_id;
-    let (mut page, channel) = if app.delivers_first(channel_id) {
+    let (mut page, channel) = if app.known_contract(channel_id) == Some(Contract::DeliverFirst) {
         read_with_waiting(app, caller, &request).await?
     } else {
         let page = read(app, &request, false).await?;
         let channel = member_channel(app, caller, channel_id).await?;
+        // The next page of this channel costs no second read.
+        app.learn_contract(channel_id, channel.contract);
         if channel.contract == Contract::DeliverFirst {
-            // Contracts never change: the next page of this channel costs no second read.
-            app.note_delivers_first(channel_id);
             read_with_waiting(app, caller, &request).await?
         } else {
             (page, channel)

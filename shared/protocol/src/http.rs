@@ -13,7 +13,8 @@ pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
     EditedBody, EndedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody,
     MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody,
-    RefusedBody, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody, UnreadMarkBody,
+    ReceiptsBody, RefusedBody, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody,
+    UnreadMarkBody,
 };
 pub use query::Query;
 pub use request::{

@@ -211,6 +211,11 @@ pub enum AmendRoute {
         /// As in the path, percent-decoded.
         channel_id: String,
     },
+    /// `GET /channels/{channel_id}/receipts`.
+    ReadReceipts {
+        /// The channel's id in the path, unchecked.
+        channel_id: String,
+    },
 }
 
 impl Route {
@@ -288,6 +293,7 @@ impl AmendRoute {
             }
             Self::MarkRead => "/read",
             Self::MarkUnread { .. } => "/channels/{channel_id}/unread",
+            Self::ReadReceipts { .. } => "/channels/{channel_id}/receipts",
         }
     }
 }
@@ -331,6 +337,10 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
             Ok(Route::Amend(AmendRoute::MarkUnread { channel_id: own(id) }))
         }
         ["channels", _, "unread"] => Err(not_allowed("POST")),
+        ["channels", id, "receipts"] if is(&Method::GET) => {
+            Ok(Route::Amend(AmendRoute::ReadReceipts { channel_id: own(id) }))
+        }
+        ["channels", _, "receipts"] => Err(not_allowed("GET")),
         ["channels", id, "members"] if is(&Method::GET) => {
             Ok(Route::Membership(MembershipRoute::ListMembers { channel_id: own(id) }))
         }
@@ -529,6 +539,7 @@ mod tests {
             ("/channels/a/pins", "GET"),
             ("/channels/a/pins/b", "PUT, DELETE"),
             ("/channels/a/unread", "POST"),
+            ("/channels/a/receipts", "GET"),
             ("/connect", "GET"),
             ("/channels", "GET, POST"),
             ("/channels/a", "GET, PATCH, DELETE"),

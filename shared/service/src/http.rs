@@ -22,6 +22,7 @@ use messaging::members::ChangeMembersError;
 use messaging::ports::{Principal, TokenError};
 use messaging::profiles::ProfileError;
 use messaging::read_state::MarkError;
+use messaging::receipts::ReceiptsError;
 use messaging::revoke::RevokeError;
 use messaging::scroll::ScrollError;
 use messaging::send::PostMessageError;
@@ -114,7 +115,7 @@ macro_rules! failures {
 }
 
 failures! {
-    AmendError, AttachmentError, FollowError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
+    AmendError, AttachmentError, FollowError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError, ReceiptsError,
 }
 
 /// An answer to a call that succeeded.

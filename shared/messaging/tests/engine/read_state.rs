@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
 use memory::PublishFault;
@@ -34,7 +36,7 @@ impl Fixture {
         number: u64,
     ) -> Result<MarkOutcome, MarkError> {
         let marks = [new_mark(channel, up_to, number)];
-        let marked = mark_read(&self.app, &caller(who), &marks).await?;
+        let marked = mark_read(&self.app, &caller(who), &marks, &BTreeSet::new()).await?;
         assert_eq!(marked.len(), 1);
         Ok(marked[0].1)
     }
@@ -165,7 +167,7 @@ async fn g12_a_mark_far_ahead_is_refused_and_hides_nothing() {
     assert_eq!(code(refused), (ErrorCode::IdOutOfRange, Some("from")));
     // One mark too far ahead, and none moves.
     let marks = [new_mark(&other, near, 0), new_mark(&channel, far, 0)];
-    let refused = mark_read(&fixture.app, &caller("bob"), &marks).await;
+    let refused = mark_read(&fixture.app, &caller("bob"), &marks, &BTreeSet::new()).await;
     assert_eq!(code(refused), (ErrorCode::IdOutOfRange, Some("up_to")));
     assert!(fixture.unread("bob", &other).await.0.up_to < near);
     assert_eq!(fixture.mark("bob", &channel, near, 0).await.unwrap(), moved(near, 0));
@@ -178,7 +180,7 @@ async fn g12_only_ones_own_channels_have_marks() {
     let other = fixture.group("alice", &[]).await.id;
     let sent = fixture.posts("alice", &mine, 1).await;
     let marks = [new_mark(&other, sent[0], 0), new_mark(&mine, sent[0], 0)];
-    let marked = mark_read(&fixture.app, &caller("bob"), &marks).await.unwrap();
+    let marked = mark_read(&fixture.app, &caller("bob"), &marks, &BTreeSet::new()).await.unwrap();
     assert_eq!(
         marked,
         [
@@ -190,7 +192,7 @@ async fn g12_only_ones_own_channels_have_marks() {
     let refused = fixture.unread_from("bob", &other, sent[0]).await;
     assert_eq!(code(refused).0, ErrorCode::ChannelNotFound);
     let marks = [new_mark(&mine, sent[0], 0)];
-    let refused = mark_read(&fixture.app, &stranger("bob"), &marks).await;
+    let refused = mark_read(&fixture.app, &stranger("bob"), &marks, &BTreeSet::new()).await;
     assert_eq!(code(refused).0, ErrorCode::ChannelNotFound);
     assert_eq!(list_unread(&fixture.app, &stranger("bob"), None, 100).await.unwrap().0, []);
     assert_eq!(list_unread(&fixture.app, &caller("eve"), None, 100).await.unwrap().0, []);

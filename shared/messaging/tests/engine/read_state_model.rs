@@ -1,5 +1,7 @@
 //! Random devices of one user, against a count by hand (G12).
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 
 use memory::SeededRng;
@@ -124,7 +126,8 @@ impl Run {
         let by_hand = self.channels.iter_mut().find(|channel| channel.id == new.log.channel_id);
         by_hand.unwrap().read(new.mark);
         let marks = [new];
-        let marked = mark_read(&self.fixture.app, &caller("alice"), &marks).await.unwrap();
+        let marked =
+            mark_read(&self.fixture.app, &caller("alice"), &marks, &BTreeSet::new()).await.unwrap();
         let [(log, MarkOutcome::Moved(mark) | MarkOutcome::Kept(mark))] = marked.as_slice() else {
             panic!("{marked:?}")
         };

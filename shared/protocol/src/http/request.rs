@@ -1,6 +1,7 @@
 //! Reads a request: token, media type, size, JSON, fields, in this order.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
@@ -281,6 +282,8 @@ impl TryFrom<Fields> for AddMembersBody {
 pub struct MarkReadBody {
     /// 1 to 20.
     pub marks: Vec<NewReadMark>,
+    /// Channels whose members may see the mark, if the channel has receipts.
+    pub shared: BTreeSet<ChannelId>,
 }
 
 impl TryFrom<Fields> for MarkReadBody {
@@ -297,21 +300,28 @@ impl TryFrom<Fields> for MarkReadBody {
         if !(1..=limits::READ_MARKS_MAX).contains(&listed.len()) {
             return Err(refused("Not 1 to 20 marks"));
         }
+        let mut shared = BTreeSet::new();
         let marks = listed.into_iter().map(|listed| match listed {
-            Value::Object(fields) => Fields(fields).read_mark(),
+            Value::Object(fields) => Fields(fields).read_mark(&mut shared),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
             | Value::String(_)
             | Value::Array(_) => Err(refused("A mark is not an object")),
         });
-        Ok(Self { marks: marks.collect::<Result<_, _>>()? })
+        let marks = marks.collect::<Result<_, _>>()?;
+        Ok(Self { marks, shared })
     }
 }
 
 impl Fields {
-    fn read_mark(mut self) -> Result<NewReadMark, Problem> {
+    fn read_mark(mut self, shared: &mut BTreeSet<ChannelId>) -> Result<NewReadMark, Problem> {
         let channel_id = self.string("channel_id")?;
+        let is_shared = match self.0.remove("share") {
+            None => true,
+            Some(Value::Bool(is_shared)) => is_shared,
+            Some(_) => return Err(Problem::invalid_field("share", "Neither true nor false")),
+        };
         let thread = self.reference("thread")?;
         let up_to = self.required_id("up_to")?;
         let epoch = match self.0.remove("epoch") {
@@ -325,6 +335,9 @@ impl Fields {
             return Err(Problem::invalid_field("epoch", "Threads have only the epoch 0"));
         }
         let log = LogId::new(channel_of(&channel_id)?, thread);
+        if is_shared && log.thread.is_none() {
+            shared.insert(log.channel_id.clone());
+        }
         Ok(NewReadMark { log, mark: ReadMark { epoch, up_to } })
     }
 }
