@@ -2,32 +2,62 @@
 
 use std::time::Duration;
 
+use model::{MessageId, MessageText};
 use tests::cluster::{Cluster, Environment};
+use tests::person::Person;
 use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
 
-crate::on_each_environment!(from_post_to_the_other_persons_socket);
+use crate::deliver_first::delivering;
 
-async fn from_post_to_the_other_persons_socket(environment: Environment) {
+crate::on_each_environment!(from_a_send_to_the_other_persons_socket);
+
+/// Sends of each sender, within what one socket may send at once.
+const EACH: usize = 15;
+const SENDERS: usize = 20;
+
+/// Both ways in one run, in turns: stored first by `POST`, delivered first by `send`.
+async fn from_a_send_to_the_other_persons_socket(environment: Environment) {
     let cluster = Cluster::start(environment).await;
-    let channel = cluster.group("alice", &["bob"]).await.id;
-    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
-    let mut sent = Vec::new();
-    for n in 0..300 {
-        let at = Instant::now();
-        let posted = alice.api.post_message(&channel, &n.to_string(), None, None).await.unwrap();
-        sent.push((posted.message.id, at, at.elapsed()));
+    let names: Vec<String> = (0..SENDERS).map(|n| format!("u{n}")).collect();
+    let members: Vec<&str> = names.iter().map(String::as_str).chain(["bob"]).collect();
+    let stored = cluster.group("alice", &members).await.id;
+    let delivered = delivering(&cluster, "alice", &members).await;
+    let bob = cluster.person("bob").await;
+    let (mut posts, mut sends) = (Vec::new(), Vec::new());
+    for name in &names {
+        let sender = cluster.person(name).await;
+        for n in 0..EACH {
+            let at = Instant::now();
+            let posted = sender.api.post_message(&stored, &n.to_string(), None, None).await;
+            posts.push((posted.unwrap().message.id, at, at.elapsed()));
+            let (at, text) = (Instant::now(), MessageText::parse(n.to_string()).unwrap());
+            let accepted = sender.client.say(&delivered, text).await.unwrap();
+            sends.push((accepted.id, at, at.elapsed()));
+        }
     }
-    eventually("all arrived", SOON, async || {
-        sent.iter().all(|(id, ..)| bob.reached_at(*id).is_some())
-    })
-    .await;
+    for (what, sent) in [("POST", posts), ("send", sends)] {
+        eventually("all arrived", SOON, async || {
+            sent.iter().all(|(id, ..)| bob.reached_at(*id).is_some())
+        })
+        .await;
+        print(environment, what, &bob, &sent);
+    }
+}
+
+fn print(
+    environment: Environment,
+    what: &str,
+    bob: &Person,
+    sent: &[(MessageId, Instant, Duration)],
+) {
     let pushed: Vec<Duration> =
         sent.iter().filter_map(|(id, at, _)| Some(bob.reached_at(*id)? - *at)).collect();
     let answered: Vec<Duration> = sent.iter().map(|(.., took)| *took).collect();
     println!(
-        "{environment:?}, 300 sends one after the other: POST to the other socket p50 {:.1?} p99 \
-         {:.1?}; POST to its answer p50 {:.1?} p99 {:.1?}",
+        "{environment:?}, {} one after the other: {what} to the other socket p50 {:.1?} p99 {:.1?}; \
+         {what} to its answer p50 {:.1?} p99 {:.1?}",
+        sent.len(),
         percentile(&pushed, 50),
         percentile(&pushed, 99),
         percentile(&answered, 50),

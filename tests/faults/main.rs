@@ -17,6 +17,7 @@ mod absence;
 mod brownout;
 mod bus;
 mod clients;
+mod deliver_first;
 mod failover;
 mod fault_run;
 mod incidents;

@@ -48,12 +48,12 @@ async fn long_random_faults_over_a_hundred_thousand_sends() {
 }
 
 /// A number from the environment.
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
 /// Injects random faults, one at a time.
-struct RandomFaults {
+pub(crate) struct RandomFaults {
     pair: RedisPair,
     proxied: ProxiedCluster,
     rng: SeededRng,
@@ -64,7 +64,7 @@ struct RandomFaults {
 pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict, ClientTraffic) {
     let pair = RedisPair::start().await;
     let plan = Plan { seed, ..Plan::on(pair.old.port()) };
-    let mut proxied = ProxiedCluster::start(plan).await;
+    let proxied = ProxiedCluster::start(plan).await;
     let names = names(8);
     let mut channels = Vec::new();
     for _ in 0..3 {
@@ -83,16 +83,15 @@ pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict
         let recorder = Arc::clone(&proxied.recorder);
         work.spawn(race(recorder, api, channels.clone(), name.clone(), Arc::clone(&stop)));
     }
-    let mut faults = RandomFaults { pair, proxied, rng: SeededRng::new(seed), failed_over: false };
+    let mut faults = RandomFaults::of(pair, proxied, seed);
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let pause = faults.rng.ms(100..=800);
-        tokio::time::sleep(pause).await;
+        faults.pause().await;
         faults.fault().await;
     }
     stop.store(true, Ordering::Relaxed);
     work.join_all().await;
-    proxied = faults.proxied;
+    let proxied = faults.into_cluster();
     let verdict = settled(&proxied, &people, seed).await;
     let traffic = ClientTraffic::of(&people);
     figure!("seed {seed}: {traffic}");
@@ -154,7 +153,22 @@ async fn race(
 }
 
 impl RandomFaults {
-    async fn fault(&mut self) {
+    pub(crate) fn of(pair: RedisPair, proxied: ProxiedCluster, seed: u64) -> Self {
+        Self { pair, proxied, rng: SeededRng::new(seed), failed_over: false }
+    }
+
+    /// The cluster, once no more faults are wanted.
+    pub(crate) fn into_cluster(self) -> ProxiedCluster {
+        self.proxied
+    }
+
+    /// Waits a moment without a fault.
+    pub(crate) async fn pause(&mut self) {
+        let pause = self.rng.ms(100..=800);
+        tokio::time::sleep(pause).await;
+    }
+
+    pub(crate) async fn fault(&mut self) {
         let kinds: u64 = if self.failed_over { 18 } else { 19 };
         let kind = self.rng.below(kinds);
         let time = self.rng.ms(300..=2_500);
