@@ -174,7 +174,7 @@ impl Run {
             let epoch = self.devices[device].known[&channel.id].epoch;
             let mark = ReadMark { epoch, up_to: newest.id };
             let marks = [NewReadMark { log: channel.id.clone().into(), mark }];
-            mark_read(app, &alice, &marks).await.unwrap();
+            mark_read(app, &alice, &marks, &BTreeSet::new()).await.unwrap();
             channel.read(mark);
         }
     }

@@ -67,7 +67,7 @@ impl Fixture {
     async fn marks(&self, who: &str, root: &Message, up_to: MessageId) -> MarkOutcome {
         let mark = ReadMark { epoch: Epoch::FIRST, up_to };
         let marks = [NewReadMark { log: thread_of(root).log(), mark }];
-        mark_read(&self.app, &caller(who), &marks).await.unwrap()[0].1
+        mark_read(&self.app, &caller(who), &marks, &BTreeSet::new()).await.unwrap()[0].1
     }
 
     async fn page(&self, log: impl Into<LogId>, offset: Option<MessageId>) -> Vec<MessageId> {
