@@ -211,6 +211,7 @@ impl One {
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
+            | ServerFrame::Going(_)
             | ServerFrame::Unknown { .. } => {}
         }
     }

@@ -167,7 +167,8 @@ impl Session {
             | ServerFrame::Accepted { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Joined { .. }
-            | ServerFrame::Said { .. } => {}
+            | ServerFrame::Said { .. }
+            | ServerFrame::Going(_) => {}
         }
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use model::{ErrorCode, NodeId, Timestamp, limits};
 
-use crate::app::App;
+use crate::app::{App, Ports};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
-use crate::fleet::{candidates, ramp};
-use crate::ports::{FleetNode, Principal, Ticket};
+use crate::fleet::{candidates, ramp, takes_our_tickets};
+use crate::ports::{DirectoryError, FleetNode, Principal, Ticket};
 
 /// Where to connect.
 #[derive(Debug, Clone)]
@@ -102,7 +102,8 @@ pub async fn connect(
     let two = two.get(..2).unwrap_or(&two);
     // The failed node is ranked last: do not compare with it if there is another.
     let compared = if two.get(1) == failed { two.get(..1).unwrap_or(two) } else { two };
-    let taken = reserve(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
+    let taken =
+        reserve_or_first(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
     let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
@@ -120,15 +121,41 @@ pub async fn connect(
     })
 }
 
+/// The node that a draining node hands a client over to, with a ticket for it: placed as by
+/// [`connect`], and never `leaving` itself. `None` if no other node is healthy and would take the
+/// ticket.
+///
+/// The caller was admitted by the node, so nothing is read from the store: the other node reads
+/// whether they are revoked when it attaches them (G8).
+pub async fn hand_over(
+    ports: &Ports,
+    fleet: &[FleetNode],
+    leaving: &NodeId,
+    caller: &Principal,
+) -> Option<AssignedNode> {
+    let ticket_key = ports.tickets.key_ids().first().map(String::as_str);
+    let others: Vec<FleetNode> = fleet
+        .iter()
+        .filter(|node| node.lease.node_id != *leaving && takes_our_tickets(node, ticket_key))
+        .cloned()
+        .collect();
+    let candidates = candidates(&caller.workspace_id, &others, None, ticket_key);
+    let two = candidates.get(..2).unwrap_or(&candidates);
+    let first = two.first()?;
+    let reserved = reserve(ports, caller, two, limits::TICKET_TTL).await;
+    let taken = reserved.unwrap_or_else(|_silent| Some(first.clone()))?;
+    let now = ports.clock.now();
+    assigned(ports, caller, &others, &taken, (now, now.plus(limits::TICKET_TTL)))
+}
+
 /// If the directory does not answer, takes the best candidate of the last view.
-async fn reserve(
+async fn reserve_or_first(
     app: &App,
     caller: &Principal,
     candidates: &[NodeId],
     ttl: Duration,
 ) -> Option<NodeId> {
-    let (workspace, user) = (&caller.workspace_id, &caller.user_id);
-    match app.nodes.reserve(candidates, ttl, workspace, user).await {
+    match reserve(app, caller, candidates, ttl).await {
         Ok(taken) => {
             app.fleet().log_answer();
             taken
@@ -140,20 +167,29 @@ async fn reserve(
     }
 }
 
+async fn reserve(
+    ports: &Ports,
+    caller: &Principal,
+    candidates: &[NodeId],
+    ttl: Duration,
+) -> Result<Option<NodeId>, DirectoryError> {
+    ports.nodes.reserve(candidates, ttl, &caller.workspace_id, &caller.user_id).await
+}
+
 fn assigned(
-    app: &App,
+    ports: &Ports,
     caller: &Principal,
     fleet: &[FleetNode],
     id: &NodeId,
     (issued_at, expires_at): (Timestamp, Timestamp),
 ) -> Option<AssignedNode> {
     let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
-    let nonce = app.randomness.bits();
+    let nonce = ports.randomness.bits();
     let (principal, node_id) = (caller.clone(), id.clone());
     let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
     Some(AssignedNode {
         node_id: id.clone(),
         url: node.lease.url.clone(),
-        ticket: app.tickets.issue(&ticket),
+        ticket: ports.tickets.issue(&ticket),
     })
 }

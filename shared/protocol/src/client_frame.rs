@@ -20,11 +20,16 @@ pub struct Hello {
     pub ticket: String,
     /// Where to resume. A cursor that is too long is empty here, so that it counts as unknown.
     pub cursor: Option<String>,
+    /// The frame types that the client handles although no client has to, such as `going`.
+    pub accepts: Vec<String>,
 }
 
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hello").field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("Hello")
+            .field("cursor", &self.cursor)
+            .field("accepts", &self.accepts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,13 +49,15 @@ impl Hello {
             Some(_) => Err(CloseCode::BadFrame),
         };
         let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
-        // The frame types that the client understands. Nothing depends on them yet.
-        let accepts = fields.remove("accepts");
-        let is_list = |value: &Value| {
-            value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
+        let types = |value: &Value| {
+            let types = value.as_array()?.iter();
+            types.map(|kind| kind.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         };
-        let is_hello = kind.as_deref() == Some("hello") && fields.is_empty();
-        if !is_hello || !accepts.as_ref().is_none_or(is_list) {
+        let accepts = match fields.remove("accepts") {
+            None => Vec::new(),
+            Some(list) => types(&list).ok_or(CloseCode::BadFrame)?,
+        };
+        if kind.as_deref() != Some("hello") || !fields.is_empty() {
             return Err(CloseCode::BadFrame);
         }
         let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
@@ -58,15 +65,26 @@ impl Hello {
         let unknown = |cursor: String| {
             if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
         };
-        Ok(Self { ticket, cursor: cursor.map(unknown) })
+        Ok(Self { ticket, cursor: cursor.map(unknown), accepts })
+    }
+
+    /// Whether the client said that it handles frames of this type.
+    #[must_use]
+    pub fn takes(&self, kind: &str) -> bool {
+        self.accepts.iter().any(|accepted| accepted == kind)
     }
 
     /// Writes the frame.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut frame = json!({ "type": "hello", "ticket": self.ticket });
-        if let (Some(cursor), Some(fields)) = (&self.cursor, frame.as_object_mut()) {
-            fields.insert("cursor".into(), cursor.as_str().into());
+        if let Some(fields) = frame.as_object_mut() {
+            if let Some(cursor) = &self.cursor {
+                fields.insert("cursor".into(), cursor.as_str().into());
+            }
+            if !self.accepts.is_empty() {
+                fields.insert("accepts".into(), self.accepts.clone().into());
+            }
         }
         frame.to_string()
     }

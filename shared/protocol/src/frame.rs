@@ -1,5 +1,6 @@
 //! The JSON text frames that a node sends.
 
+use std::fmt;
 use std::time::Duration;
 
 use model::{
@@ -146,6 +147,8 @@ pub enum ServerFrame {
         /// Messages that are stored now.
         archived: Vec<MessageId>,
     },
+    /// The node will close this socket: open one on another node first.
+    Going(Going),
     /// A frame of a type that this version does not know.
     Unknown {
         /// Where the stream is safe to resume, if the frame has a cursor.
@@ -197,6 +200,41 @@ impl Refused {
             put("field", self.field.as_deref().map(Into::into));
         }
         frame
+    }
+}
+
+/// Where a client goes before its node closes the socket.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Going {
+    /// The other node.
+    pub node_id: NodeId,
+    /// Where clients reach it.
+    pub url: String,
+    /// Opens one socket there; a secret.
+    pub ticket: String,
+    /// How long until this socket is closed.
+    pub by: Duration,
+}
+
+impl fmt::Debug for Going {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Going")
+            .field("node_id", &self.node_id)
+            .field("url", &self.url)
+            .field("by", &self.by)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Going {
+    /// The type of the frame, which a client lists in its `hello`.
+    pub const KIND: &str = "going";
+
+    fn json(&self) -> Value {
+        json!({
+            "type": Self::KIND, "node_id": self.node_id.as_str(), "url": self.url,
+            "ticket": self.ticket, "by_ms": millis(self.by),
+        })
     }
 }
 
@@ -319,6 +357,7 @@ impl ServerFrame {
             Self::Receipts { channel_id, delivered, read, archived } => {
                 receipts::frame(channel_id, delivered, read, archived)
             }
+            Self::Going(going) => going.json(),
             Self::Unknown { .. } => json!({}),
         }
         .to_string()

@@ -38,7 +38,7 @@ use said::Pongs;
 use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
-pub use io::{Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser};
+pub use io::{Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser, Movable};
 pub use meetings::{Answered, Ask, Spoken, Taken};
 
 /// The handling of one input.

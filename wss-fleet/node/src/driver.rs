@@ -8,6 +8,7 @@ use delivery::{Attach, Said, SocketId};
 use model::limits;
 use protocol::client_frame::{ClientFrame, Hello};
 use protocol::close::CloseCode;
+use protocol::frame::Going;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -124,7 +125,9 @@ async fn attach<R: AsyncRead + Unpin>(
         socket: presence.socket,
         connection_id: hub.connection_id(),
         user: principal.user_id,
+        takes_going: hello.takes(Going::KIND),
         cursor: hello.cursor,
+        ends_at: principal.expires_at,
     };
     tracing::debug!(
         connection_id = %attach.connection_id,
@@ -199,4 +202,4 @@ impl Drop for Presence {
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

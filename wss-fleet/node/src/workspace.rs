@@ -158,6 +158,10 @@ impl Task {
                 let (socket, frame) = *said;
                 self.input(Input::Said { socket, frame }).await;
             }
+            Event::Request(Request::Movable(answer)) => {
+                // Fails only if the drain waits no more.
+                answer.send(self.state.movable()).unwrap_or_default();
+            }
             Event::Notice(Some(notice)) => self.notice(notice).await,
             Event::Notice(None) => {
                 self.subscription = None;

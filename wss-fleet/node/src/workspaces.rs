@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use delivery::{Attach, SocketId};
+use delivery::{Attach, Movable, SocketId};
 use model::{WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::ClientFrame;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// A connection's request to a workspace's task.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) enum Request {
     Detach(SocketId),
     /// A client said something.
     Said(Box<(SocketId, ClientFrame)>),
+    /// The node drains: which clients can be handed over?
+    Movable(oneshot::Sender<Vec<Movable>>),
 }
 
 /// The queues of the workspaces' tasks. It does not know what a task does.
@@ -48,6 +50,11 @@ impl Workspaces {
             workspaces.remove(id);
         }
         is_unused
+    }
+
+    /// The queues of all workspaces' tasks.
+    pub(crate) fn queues(&self) -> Vec<(WorkspaceId, mpsc::Sender<Request>)> {
+        self.0.lock().iter().map(|(id, tx)| (id.clone(), tx.clone())).collect()
     }
 
     pub(crate) fn ids(&self) -> Vec<WorkspaceId> {

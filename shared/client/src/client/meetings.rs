@@ -149,6 +149,7 @@ impl Meetings {
             | ServerFrame::Tick { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Resync { .. }
+            | ServerFrame::Going(_)
             | ServerFrame::Unknown { .. } => None,
         }
     }

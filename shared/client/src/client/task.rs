@@ -333,6 +333,7 @@ impl Task {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
+            | ServerFrame::Going(_)
             | ServerFrame::Unknown { .. } => self.meetings.on_frame(&frame),
         };
         if let Some(event) = event {
@@ -385,6 +386,7 @@ impl Task {
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
+            | ServerFrame::Going(_)
             | ServerFrame::Unknown { .. } => None,
         }
     }

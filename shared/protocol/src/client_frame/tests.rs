@@ -49,10 +49,16 @@ fn a_send_with_a_bad_field_is_refused_by_its_number() {
 #[test]
 fn a_hello_is_read() {
     let hello = Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
-    assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
+    let cursor = Some("1-1-0000abcd".to_owned());
+    assert_eq!(hello, Hello { ticket: "t".into(), cursor, accepts: Vec::new() });
     assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
-    let later = r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","b"]}"#;
-    assert_eq!(Hello::decode(later), Ok(hello));
+    assert!(!hello.takes("going"));
+    let listing =
+        r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","going"]}"#;
+    let listing = Hello::decode(listing).unwrap();
+    assert_eq!(listing, Hello { accepts: vec!["a".into(), "going".into()], ..hello });
+    assert!(listing.takes("going") && !listing.takes("b"));
+    assert_eq!(Hello::decode(&listing.encode()), Ok(listing));
     let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
     assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
 }
@@ -85,7 +91,7 @@ fn what_is_no_hello_closes() {
 
 #[test]
 fn debug_shows_no_ticket() {
-    let hello = Hello { ticket: "secret".into(), cursor: None };
+    let hello = Hello { ticket: "secret".into(), cursor: None, accepts: Vec::new() };
     assert!(!format!("{hello:?}").contains("secret"));
 }
 

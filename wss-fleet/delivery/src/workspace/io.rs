@@ -32,6 +32,21 @@ pub struct Attach {
     pub user: UserId,
     /// The cursor to resume from, as the client sent it.
     pub cursor: Option<String>,
+    /// When the user's token expires.
+    pub ends_at: Timestamp,
+    /// Whether the client handles `going`.
+    pub takes_going: bool,
+}
+
+/// A client that can be handed over to another node: it handles `going`, and is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movable {
+    /// Its socket.
+    pub socket: SocketId,
+    /// Its user.
+    pub user: UserId,
+    /// When the user's token expires.
+    pub ends_at: Timestamp,
 }
 
 /// A user's rows, read strongly after the user was registered.

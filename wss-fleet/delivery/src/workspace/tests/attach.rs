@@ -276,3 +276,29 @@ fn g9_a_resuming_client_is_not_told_of_a_membership_whose_entry_is_in_the_ring()
     fixture.input(Input::UserLoaded { user: user("bob"), registration, loaded });
     assert_eq!(fixture.delivered(), [(bob, "ready+".to_owned())]);
 }
+
+#[test]
+fn who_handles_going_and_is_attached_can_be_handed_over() {
+    let mut fixture = Fixture::linked();
+    let alice = fixture.attach("alice", &[]);
+    let bob = fixture.attach("bob", &[]);
+    let again = fixture.attach("alice", &[]);
+    let carol = fixture.attach_with("carol", None);
+    let movable = |socket: SocketId, name: &str| Movable {
+        socket,
+        user: user(name),
+        ends_at: ends_at(socket.serial),
+    };
+    let expected = |of: &[(SocketId, &str)]| {
+        let mut all: Vec<_> = of.iter().map(|(socket, name)| movable(*socket, name)).collect();
+        all.sort_unstable_by_key(|one| one.socket);
+        all
+    };
+    // Bob's client, the second one, does not list `going`, and carol's rows are not read yet.
+    let now = expected(&[(alice, "alice"), (again, "alice")]);
+    assert_eq!(fixture.workspace.movable(), now);
+    fixture.load("carol", &[]);
+    fixture.input(Input::Detach(alice));
+    assert_eq!(fixture.workspace.movable(), expected(&[(again, "alice"), (carol, "carol")]));
+    assert!(fixture.workspace.movable().iter().all(|one| one.socket != bob));
+}
