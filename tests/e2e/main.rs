@@ -33,6 +33,7 @@ mod invites;
 mod kills;
 mod later;
 mod meetings;
+mod moves;
 mod needle;
 mod outage;
 mod own_name;

@@ -22,6 +22,7 @@ use crate::session::Session;
 use crate::timeline::Timeline;
 
 mod meetings;
+mod sockets;
 mod speech;
 mod task;
 

@@ -12,14 +12,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use super::meetings::{Meetings, SayError, Saying};
+use super::meetings::{Meetings, Saying};
+use super::sockets::{Heard, Sockets};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
 use crate::catch_up::Shared;
 use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
-use crate::socket::{OpenError, RawSocket, Received};
+use crate::socket::{OpenError, RawSocket};
+
+mod saying;
 
 pub(super) struct Task {
     pub(super) shared: Shared,
@@ -135,20 +138,17 @@ impl Task {
     }
 
     /// Uses a socket until it ends.
-    async fn run_socket(
-        &mut self,
-        mut socket: RawSocket,
-        ticket: &str,
-    ) -> Result<Step, StopReason> {
-        let disconnect = match socket.hello(ticket, self.session.cursor()).await {
-            Ok(()) => self.receive_frames(&mut socket).await?,
+    async fn run_socket(&mut self, socket: RawSocket, ticket: &str) -> Result<Step, StopReason> {
+        let mut sockets = Sockets::new(socket);
+        let disconnect = match sockets.hello(ticket, self.session.cursor()).await {
+            Ok(()) => self.receive_frames(&mut sockets).await?,
             Err(_) => Disconnect::abnormal(),
         };
-        socket.finish().await;
+        sockets.finish().await;
         self.disconnected(&disconnect).await
     }
 
-    async fn receive_frames(&mut self, socket: &mut RawSocket) -> Result<Disconnect, StopReason> {
+    async fn receive_frames(&mut self, sockets: &mut Sockets) -> Result<Disconnect, StopReason> {
         self.tick = Duration::ZERO;
         let mut silent_at = Instant::now() + self.silence_max();
         let mut paused_at = None;
@@ -164,15 +164,10 @@ impl Task {
             let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
             let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
-            for frame in self.outgoing() {
-                if socket.say(&frame).await.is_err() {
-                    return Ok(Disconnect::abnormal());
-                }
-            }
-            let view_at = self.view_due_at();
-            if !self.say_idle(socket).await {
+            if !self.say_all(sockets).await? {
                 return Ok(Disconnect::abnormal());
             }
+            let view_at = self.view_due_at();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -207,63 +202,30 @@ impl Task {
                     silent_at = dead_at.map_or(silent_at, |dead_at| silent_at.min(dead_at));
                     continue;
                 }
-                received = socket.receive(), if reading => match received {
-                    Received::Frame(frame) => self.on_frame(frame).await?,
-                    Received::Closed(code) => {
-                        let reason = socket.close_reason().to_owned();
-                        return Ok(Disconnect { code, reason });
+                heard = sockets.receive(), if reading => match heard {
+                    Heard::Frame(ServerFrame::Going(going)) => {
+                        sockets.open_next(&self.shared.api, &self.status, going);
                     }
-                    Received::Broken => return Ok(Disconnect::abnormal()),
-                    // Harmless, but they do not reset the silence timeout: only a frame of the
-                    // protocol proves that the delivery path to the node is alive.
-                    Received::Text(_) | Received::Binary(_) | Received::Pong(_) => continue,
+                    Heard::Frame(frame) => self.on_frame(frame).await?,
+                    Heard::Moved(ready) => self.on_moved(ready).await?,
+                    Heard::Ended(disconnect) => return Ok(disconnect),
+                    Heard::Old(frame) => {
+                        let events = self.meetings.on_old_frame(&frame);
+                        self.report(events).await?;
+                        continue;
+                    }
+                    Heard::OldEnded => {
+                        let events = self.meetings.moved();
+                        self.report(events).await?;
+                        continue;
+                    }
+                    // Harmless, but it does not reset the silence timeout.
+                    Heard::Nothing => continue,
                 },
                 () = sleep_until(silent_at), if reading => return Ok(Disconnect::abnormal()),
             }
             // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
-        }
-    }
-
-    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
-    fn outgoing(&mut self) -> Vec<ClientFrame> {
-        if self.ready_at.is_some() && self.speech.is_taken("join") {
-            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
-        }
-        std::mem::take(&mut self.outgoing)
-    }
-
-    fn on_saying(&mut self, saying: Saying) {
-        if self.ready_at.is_some() && self.speech.is_taken("send") {
-            self.outgoing.push(self.meetings.say(saying));
-        } else {
-            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
-        }
-    }
-
-    /// Handles a frame of a handle. Returns when the path is dead without an answer.
-    fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
-        let now = Instant::now();
-        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
-            return None;
-        }
-        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
-        self.outgoing.push(frame);
-        dead_at
-    }
-
-    /// When the view is to be said on this socket.
-    fn view_due_at(&self) -> Option<Instant> {
-        let view = &self.control.borrow().view;
-        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
-    }
-
-    /// Says whether the user is idle, if the node does not know it; false if the socket is broken.
-    async fn say_idle(&mut self, socket: &mut RawSocket) -> bool {
-        let is_idle = self.control.borrow().is_idle;
-        match self.ready_at.and_then(|_| self.speech.idle_due(is_idle)) {
-            Some(idle) => socket.say(&idle).await.is_ok(),
-            None => true,
         }
     }
 
@@ -334,15 +296,25 @@ impl Task {
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
             | ServerFrame::Going(_)
-            | ServerFrame::Unknown { .. } => self.meetings.on_frame(&frame),
+            | ServerFrame::Unknown { .. } => {
+                let events = self.meetings.on_frame(&frame);
+                // Each takes a place of its own: the program may have room for one only.
+                drop(slot);
+                self.report(events).await?;
+                return Ok(self.handled(&frame));
+            }
         };
         if let Some(event) = event {
             slot.send(event);
         }
+        Ok(self.handled(&frame))
+    }
+
+    /// The program has the frame's events.
+    fn handled(&mut self, frame: &ServerFrame) {
         // Last: the cursor must never be ahead of the events that the program received.
-        self.session.on_frame(&frame);
+        self.session.on_frame(frame);
         self.status.lock().cursor = self.session.cursor().map(str::to_owned);
-        Ok(())
     }
 
     fn on_resync(&mut self, reason: &str, delay_ms: u64) -> Event {
@@ -441,9 +413,10 @@ impl Task {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.status.lock().node_id = None;
-        self.meetings.disconnected();
+        let events = self.meetings.disconnected();
         self.outgoing.clear();
         let next = self.session.on_disconnect(disconnect, lived);
+        self.report(events).await?;
         self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });
         next
     }
@@ -459,7 +432,5 @@ const fn new_interval(frame: &ServerFrame) -> Option<Duration> {
 const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
-/// How long to wait for the answer to a ping.
-const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.
-const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,87 @@
+//! What the task says on its socket, and how it moves to the next one.
+
+use std::time::Duration;
+
+use protocol::client_frame::ClientFrame;
+use protocol::frame::{Ready, ServerFrame};
+use tokio::time::Instant;
+
+use super::Task;
+use crate::client::meetings::{SayError, Saying};
+use crate::client::sockets::Sockets;
+use crate::event::Event;
+use crate::session::StopReason;
+
+impl Task {
+    /// Says what is to be said on this socket now, and closes the one before it once that is of no more
+    /// use. Returns false if the socket is broken.
+    pub(super) async fn say_all(&mut self, sockets: &mut Sockets) -> Result<bool, StopReason> {
+        if sockets.has_old() && self.meetings.has_moved() {
+            sockets.close_old().await;
+            let events = self.meetings.moved();
+            self.report(events).await?;
+        }
+        for frame in self.outgoing() {
+            if sockets.say(&frame).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next socket is ready: it is used from now on. The one before it still brings what was said
+    /// before the new one joined.
+    pub(super) async fn on_moved(&mut self, ready: Ready) -> Result<(), StopReason> {
+        let events = self.meetings.moved();
+        self.report(events).await?;
+        self.meetings.moves();
+        self.lost_at = Some(Instant::now());
+        self.on_frame(ServerFrame::Ready(ready)).await
+    }
+
+    pub(super) async fn report(&self, events: Vec<Event>) -> Result<(), StopReason> {
+        for event in events {
+            self.shared.reserve_event().await?.send(event);
+        }
+        Ok(())
+    }
+
+    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
+    fn outgoing(&mut self) -> Vec<ClientFrame> {
+        if self.ready_at.is_some() && self.speech.is_taken("join") {
+            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
+        }
+        let is_idle = self.control.borrow().is_idle;
+        let idle = self.ready_at.and_then(|_| self.speech.idle_due(is_idle));
+        self.outgoing.extend(idle);
+        std::mem::take(&mut self.outgoing)
+    }
+
+    pub(super) fn on_saying(&mut self, saying: Saying) {
+        if self.ready_at.is_some() && self.speech.is_taken("send") {
+            self.outgoing.push(self.meetings.say(saying));
+        } else {
+            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
+        }
+    }
+
+    /// Handles a frame of a handle. Returns when the path is dead without an answer.
+    pub(super) fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
+        let now = Instant::now();
+        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
+            return None;
+        }
+        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
+        self.outgoing.push(frame);
+        dead_at
+    }
+
+    /// When the view is to be said on this socket.
+    pub(super) fn view_due_at(&self) -> Option<Instant> {
+        let view = &self.control.borrow().view;
+        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
+    }
+}
+
+/// How long to wait for the answer to a ping.
+const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
