@@ -1,19 +1,22 @@
 //! The JSON text frames that a node sends.
 
-use std::fmt;
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, ErrorCode, LogId, Message, MessageId,
-    NodeId, Presence, PushedMessage, ReadMark, Retry, SessionPosition, Timestamp, UserId,
-    WorkspaceId,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, LogId, Message, MessageId, NodeId,
+    Presence, PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{json, presence, receipts};
 
+mod going;
+mod refused;
 mod wire;
+
+pub use going::Going;
+pub use refused::Refused;
 
 /// A frame from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,88 +157,6 @@ pub enum ServerFrame {
         /// Where the stream is safe to resume, if the frame has a cursor.
         cursor: Option<String>,
     },
-}
-
-/// Why a client's frame was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The client's number of the `send`; none of a `join`.
-    pub reference: Option<u64>,
-    /// The channel of a `join`.
-    pub channel_id: Option<ChannelId>,
-    /// Why, as clients branch on it.
-    pub code: String,
-    /// Whether the same frame may be taken later.
-    pub retryable: bool,
-    /// How long to wait before.
-    pub retry_after: Option<Duration>,
-    /// The field that is wrong.
-    pub field: Option<String>,
-}
-
-impl Refused {
-    /// A refusal for a reason, of nothing in particular yet.
-    #[must_use]
-    pub fn of(code: ErrorCode) -> Self {
-        Self {
-            reference: None,
-            channel_id: None,
-            code: code.as_str().to_owned(),
-            retryable: code.retry() != Retry::Never,
-            retry_after: None,
-            field: None,
-        }
-    }
-
-    fn json(&self) -> Value {
-        let mut frame =
-            json!({ "type": "refused", "code": self.code, "retryable": self.retryable });
-        if let Some(fields) = frame.as_object_mut() {
-            let mut put = |name: &str, value: Option<Value>| {
-                value.and_then(|value| fields.insert(name.to_owned(), value))
-            };
-            put("ref", self.reference.map(Into::into));
-            put("channel_id", self.channel_id.as_ref().map(|id| id.as_str().into()));
-            put("retry_after_ms", self.retry_after.map(|wait| millis(wait).into()));
-            put("field", self.field.as_deref().map(Into::into));
-        }
-        frame
-    }
-}
-
-/// Where a client goes before its node closes the socket.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Going {
-    /// The other node.
-    pub node_id: NodeId,
-    /// Where clients reach it.
-    pub url: String,
-    /// Opens one socket there; a secret.
-    pub ticket: String,
-    /// How long until this socket is closed.
-    pub by: Duration,
-}
-
-impl fmt::Debug for Going {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Going")
-            .field("node_id", &self.node_id)
-            .field("url", &self.url)
-            .field("by", &self.by)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Going {
-    /// The type of the frame, which a client lists in its `hello`.
-    pub const KIND: &str = "going";
-
-    fn json(&self) -> Value {
-        json!({
-            "type": Self::KIND, "node_id": self.node_id.as_str(), "url": self.url,
-            "ticket": self.ticket, "by_ms": millis(self.by),
-        })
-    }
 }
 
 /// The first frame from a node.
