@@ -212,6 +212,7 @@ impl One {
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
             | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => {}
         }
     }

@@ -168,7 +168,8 @@ impl Session {
             | ServerFrame::Refused(_)
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
-            | ServerFrame::Going(_) => {}
+            | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. } => {}
         }
     }
 

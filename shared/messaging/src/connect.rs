@@ -7,7 +7,7 @@ use model::{ErrorCode, NodeId, Timestamp, limits};
 use crate::app::{App, Ports};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
-use crate::fleet::{candidates, ramp, takes_our_tickets};
+use crate::fleet::{candidates, is_healthy, ramp, takes_our_tickets};
 use crate::ports::{DirectoryError, FleetNode, Principal, Ticket};
 
 /// Where to connect.
@@ -76,22 +76,14 @@ pub async fn connect(
     caller: &Principal,
     failed: Option<&NodeId>,
 ) -> Result<Assignment, ConnectError> {
-    let users = std::slice::from_ref(&caller.user_id);
-    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
-    if !revoked.map_err(StoreError::from)?.is_empty() {
-        return Err(ConnectError::Forbidden);
-    }
+    refuse_revoked(app, caller).await?;
     if let Some(failed) = failed
         && let Err(error) = app.nodes.report(failed, &caller.workspace_id, &caller.user_id).await
     {
         app.fleet().log_silence(&error, "a report was not noted");
     }
     let now = app.clock.now();
-    let fleet = app.fleet().read(app.nodes.as_ref(), now, failed.is_some()).await;
-    let fleet = fleet.map_err(|error| {
-        app.fleet().log_silence(&error, "the fleet is not known");
-        ConnectError::NoCapacity
-    })?;
+    let fleet = fleet(app, now, failed.is_some()).await?;
     let delay = failed.map_or(Duration::ZERO, |failed| ramp(&fleet, failed));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let delay = Duration::from_millis(app.randomness.up_to(delay_ms));
@@ -118,6 +110,53 @@ pub async fn connect(
             .filter(|id| **id != taken && Some(*id) != failed)
             .filter_map(assigned)
             .collect(),
+    })
+}
+
+/// A ticket for a node on which the caller has a socket, to renew it: nobody is placed. A node without
+/// a lease, or one that would refuse the ticket, is left: the answer is that of [`connect`], another
+/// node.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn renew(
+    app: &App,
+    caller: &Principal,
+    node: &NodeId,
+) -> Result<Assignment, ConnectError> {
+    refuse_revoked(app, caller).await?;
+    let now = app.clock.now();
+    let fleet = fleet(app, now, false).await?;
+    let ticket_key = app.tickets.key_ids().first().map(String::as_str);
+    let stays = |one: &&FleetNode| is_healthy(one) && takes_our_tickets(one, ticket_key);
+    let is_there = fleet.iter().filter(stays).any(|one| one.lease.node_id == *node);
+    let expires_at = now.plus(limits::TICKET_TTL);
+    match assigned(app, caller, &fleet, node, (now, expires_at)).filter(|_| is_there) {
+        None => connect(app, caller, None).await,
+        Some(node) => Ok(Assignment {
+            node,
+            expires_at,
+            delay: Duration::ZERO,
+            server_time: now,
+            alternates: Vec::new(),
+        }),
+    }
+}
+
+async fn refuse_revoked(app: &App, caller: &Principal) -> Result<(), ConnectError> {
+    let users = std::slice::from_ref(&caller.user_id);
+    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
+    if !revoked.map_err(StoreError::from)?.is_empty() {
+        return Err(ConnectError::Forbidden);
+    }
+    Ok(())
+}
+
+async fn fleet(app: &App, now: Timestamp, refresh: bool) -> Result<Vec<FleetNode>, ConnectError> {
+    let fleet = app.fleet().read(app.nodes.as_ref(), now, refresh).await;
+    fleet.map_err(|error| {
+        app.fleet().log_silence(&error, "the fleet is not known");
+        ConnectError::NoCapacity
     })
 }
 

@@ -10,8 +10,13 @@ use serde_json::{Map, Value, json};
 use crate::close::CloseCode;
 use crate::json;
 
+mod renew;
+
+pub use renew::RenewFrame;
+
 /// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
-pub const ACCEPTED: [&str; 8] = ["got", "idle", "join", "leave", "ping", "send", "typing", "view"];
+pub const ACCEPTED: [&str; 9] =
+    ["got", "idle", "join", "leave", "ping", "renew", "send", "typing", "view"];
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -128,6 +133,8 @@ pub enum ClientFrame {
     },
     /// Whether the user is away from this client.
     Idle(bool),
+    /// The user has a newer token: the socket lasts until that one ends.
+    Renew(RenewFrame),
 }
 
 /// A message that a client sends on its socket.
@@ -199,6 +206,7 @@ impl ClientFrame {
             }
             Some("leave") => Self::Leave(fields.channel()?),
             Some("send") => return fields.send(),
+            Some("renew") => Self::Renew(fields.renew()?),
             _ => return Err(BadFrame::Unknown),
         };
         match fields.0.into_iter().next() {
@@ -219,6 +227,7 @@ impl ClientFrame {
             Self::Leave(_) => "leave",
             Self::Send(_) | Self::BadSend { .. } => "send",
             Self::Idle(_) => "idle",
+            Self::Renew(_) => "renew",
         }
     }
 
@@ -257,6 +266,7 @@ impl ClientFrame {
                 json!({ "type": "leave", "channel_id": channel_id.as_str() })
             }
             Self::Send(send) => send.json(),
+            Self::Renew(renew) => renew.json(),
             Self::BadSend { reference, .. } => json!({ "type": "send", "ref": reference }),
         };
         frame.to_string()

@@ -107,7 +107,7 @@ pub enum ServerFrame {
         /// The node's clock.
         server_time: Timestamp,
     },
-    /// A `send` or `join` was not taken.
+    /// A `send`, `join` or `renew` was not taken.
     Refused(Refused),
     /// The client takes part in a channel that keeps nothing, from here on.
     Joined {
@@ -152,6 +152,13 @@ pub enum ServerFrame {
     },
     /// The node will close this socket: open one on another node first.
     Going(Going),
+    /// A `renew` was taken: the socket lasts until then.
+    Renewed {
+        /// The client's number of the `renew`, if it had one.
+        reference: Option<u64>,
+        /// When the new token expires.
+        expires_at: Timestamp,
+    },
     /// A frame of a type that this version does not know.
     Unknown {
         /// Where the stream is safe to resume, if the frame has a cursor.
@@ -279,6 +286,7 @@ impl ServerFrame {
                 receipts::frame(channel_id, delivered, read, archived)
             }
             Self::Going(going) => going.json(),
+            Self::Renewed { reference, expires_at } => renewed(*reference, *expires_at),
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
@@ -300,6 +308,14 @@ fn resync(reason: &str, delay_ms: u64, channels: Option<&[ChannelId]>) -> Value 
     if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
         let ids: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
         fields.insert("channels".into(), ids.into());
+    }
+    frame
+}
+
+fn renewed(reference: Option<u64>, expires_at: Timestamp) -> Value {
+    let mut frame = json!({ "type": "renewed", "expires_at": expires_at.unix_ms() });
+    if let (Some(reference), Some(fields)) = (reference, frame.as_object_mut()) {
+        fields.insert("ref".to_owned(), reference.into());
     }
     frame
 }

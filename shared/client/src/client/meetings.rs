@@ -217,6 +217,7 @@ impl Meetings {
             | ServerFrame::Pong { .. }
             | ServerFrame::Resync { .. }
             | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => self.on_answer(frame),
         }
     }
@@ -272,6 +273,7 @@ impl Meetings {
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
             | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => {}
         }
         Vec::new()

@@ -296,6 +296,7 @@ impl Task {
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
             | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => {
                 let events = self.meetings.on_frame(&frame);
                 // Each takes a place of its own: the program may have room for one only.
@@ -359,6 +360,7 @@ impl Task {
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
             | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }

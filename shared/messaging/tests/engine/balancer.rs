@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use messaging::Refusal;
-use messaging::connect::{connect, hand_over};
+use messaging::connect::{connect, hand_over, renew};
 use messaging::ports::NodeDirectory;
 use model::{ErrorCode, NodeId, limits};
 
@@ -220,4 +220,25 @@ async fn g7_nobody_is_handed_over_to_the_leaving_node_or_to_one_that_refuses_the
     }
     // The balancer has no better node then; this client has a socket.
     assert!(hand_over(&fixture.app, &fleet, &node("n1"), &caller("a")).await.is_none());
+}
+
+#[tokio::test]
+async fn g8_a_renewal_is_for_the_same_node_unless_that_has_no_lease() {
+    let fixture = Fixture::new();
+    fixture.node("n1", 30).await;
+    fixture.node("n2", 0).await;
+    let (heavy, caller) = (node("n1"), caller("alice"));
+    let renewal = renew(&fixture.app, &caller, &heavy).await.unwrap();
+    assert_eq!(renewal.node.node_id, heavy, "it is not placed");
+    assert!(renewal.node.ticket.contains("n1") && renewal.alternates.is_empty());
+    assert_eq!(renewal.delay, Duration::ZERO);
+    assert_eq!(renewal.expires_at.since(renewal.server_time), limits::TICKET_TTL);
+    let fleet = fixture.app.nodes.fleet().await.unwrap();
+    assert!(fleet.iter().all(|one| one.pending == 0), "nor counted");
+    fixture.app.nodes.withdraw(&heavy).await.unwrap();
+    fixture.clock.advance(limits::FLEET_FRESH);
+    for gone in [heavy, node("n9")] {
+        let moved = renew(&fixture.app, &caller, &gone).await.unwrap();
+        assert_eq!(moved.node.node_id, node("n2"));
+    }
 }

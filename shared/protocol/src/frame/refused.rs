@@ -10,7 +10,7 @@ use super::millis;
 /// Why a client's frame was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The client's number of the `send`; none of a `join`.
+    /// The client's number of the `send` or `renew`; none of a `join`.
     pub reference: Option<u64>,
     /// The channel of a `join`.
     pub channel_id: Option<ChannelId>,

@@ -90,6 +90,8 @@ fn answers_and_signals_survive_the_wire() {
     for frame in [
         ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
         ServerFrame::Going(going()),
+        ServerFrame::Renewed { reference: None, expires_at: Timestamp::from_unix_ms(5) },
+        ServerFrame::Renewed { reference: Some(7), expires_at: Timestamp::from_unix_ms(5) },
         ServerFrame::Presence {
             users: vec![
                 (users[0].clone(), Presence::Idle),

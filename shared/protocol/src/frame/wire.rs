@@ -145,6 +145,8 @@ struct Wire {
     ticket: Value,
     #[serde(default)]
     by_ms: Value,
+    #[serde(default)]
+    expires_at: Value,
     // Of a channel's details. Frames of other types may have fields of these names and other types.
     #[serde(default)]
     name: Value,
@@ -208,6 +210,10 @@ impl Wire {
                     let parsed = |id: &Value| MessageId::parse(id.as_str()?).ok();
                     self.archived.as_array()?.iter().map(parsed).collect::<Option<_>>()?
                 },
+            }),
+            "renewed" => Some(ServerFrame::Renewed {
+                reference: self.reference.as_u64(),
+                expires_at: Timestamp::from_unix_ms(self.expires_at.as_u64()?),
             }),
             Going::KIND => Some(ServerFrame::Going(Going {
                 node_id: self.node_id?.parse().ok()?,

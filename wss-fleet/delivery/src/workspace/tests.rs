@@ -305,6 +305,7 @@ fn text_of(frame: &[u8]) -> String {
             format!("presence{}", users.iter().map(said).collect::<String>())
         }
         ServerFrame::Going(_) => "going".to_owned(),
+        ServerFrame::Renewed { expires_at, .. } => format!("renewed {}", expires_at.unix_ms()),
         ServerFrame::Unknown { .. } => "?".to_owned(),
     }
 }
