@@ -22,6 +22,7 @@ use crate::session::Session;
 use crate::timeline::Timeline;
 
 mod meetings;
+mod renewing;
 mod sockets;
 mod speech;
 mod task;
@@ -29,6 +30,7 @@ mod task;
 pub use meetings::{Accepted, SayError};
 
 use meetings::{Meetings, Saying};
+use renewing::Renewing;
 use speech::Speech;
 use task::Task;
 
@@ -137,6 +139,7 @@ impl Client {
             speech: Speech::default(),
             to_say,
             meetings: Meetings::default(),
+            renewing: Renewing::default(),
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::meetings::{Meetings, Saying};
+use super::renewing::Renewing;
 use super::sockets::{Heard, Sockets};
 use super::speech::Speech;
 use super::{Control, Status};
@@ -33,6 +34,7 @@ pub(super) struct Task {
     pub(super) speech: Speech,
     pub(super) to_say: mpsc::Receiver<Saying>,
     pub(super) meetings: Meetings,
+    pub(super) renewing: Renewing,
     /// What is to be said on this socket.
     pub(super) outgoing: Vec<ClientFrame>,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
@@ -114,7 +116,10 @@ impl Task {
                     api.connect(failed.as_ref()).await
                 };
                 match assigned.await {
-                    Ok(assignment) => Ok(self.session.on_assigned(assignment)),
+                    Ok(assignment) => {
+                        self.renewing.token(api.token_ends_at().await);
+                        Ok(self.session.on_assigned(assignment))
+                    }
                     Err(error) => {
                         debug!(%error, "connect failed");
                         self.session.on_connect_failed(error)
@@ -202,6 +207,10 @@ impl Task {
                     silent_at = dead_at.map_or(silent_at, |dead_at| silent_at.min(dead_at));
                     continue;
                 }
+                due = self.renewing.due() => {
+                    self.renew(due, sockets);
+                    continue;
+                }
                 heard = sockets.receive(), if reading => match heard {
                     Heard::Frame(ServerFrame::Going(going)) => {
                         sockets.open_next(&self.shared.api, &self.status, going);
@@ -286,6 +295,11 @@ impl Task {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
                 Some(self.on_resync(reason, *delay_ms))
             }
+            ServerFrame::Renewed { expires_at, .. } => {
+                self.renewing.token(Some(*expires_at));
+                self.plan_renewal();
+                None
+            }
             ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
             | ServerFrame::Read { .. }
@@ -296,7 +310,6 @@ impl Task {
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
             | ServerFrame::Going(_)
-            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => {
                 let events = self.meetings.on_frame(&frame);
                 // Each takes a place of its own: the program may have room for one only.
@@ -373,6 +386,7 @@ impl Task {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
         self.speech.begin(&ready.accepts);
+        self.plan_renewal();
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
@@ -416,6 +430,7 @@ impl Task {
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.status.lock().node_id = None;
         let events = self.meetings.disconnected();
+        self.renewing.stop();
         self.outgoing.clear();
         let next = self.session.on_disconnect(disconnect, lived);
         self.report(events).await?;

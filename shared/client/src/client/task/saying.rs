@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Task;
 use crate::client::meetings::{SayError, Saying};
+use crate::client::renewing::{Due, Renewed};
 use crate::client::sockets::Sockets;
 use crate::event::Event;
 use crate::session::StopReason;
@@ -37,6 +38,32 @@ impl Task {
         self.meetings.moves();
         self.lost_at = Some(Instant::now());
         self.on_frame(ServerFrame::Ready(ready)).await
+    }
+
+    /// Plans to renew the token of this socket, if its node takes that.
+    pub(super) fn plan_renewal(&mut self) {
+        self.renewing.stop();
+        if self.speech.is_taken("renew") {
+            self.renewing.plan(&self.shared.api, &mut self.backoff);
+        }
+    }
+
+    /// Renews the token of this socket.
+    pub(super) fn renew(&mut self, due: Due, sockets: &mut Sockets) {
+        let Some(node) = self.status.lock().node_id.clone() else { return self.renewing.stop() };
+        let outcome = match due {
+            Due::Attempt => return self.renewing.begin(self.shared.api.clone(), node),
+            Due::Attempted(outcome) => outcome,
+        };
+        match self.renewing.attempted(&node, outcome) {
+            Some(Renewed::Say(frame)) => self.outgoing.push(frame),
+            Some(Renewed::Move(going)) => {
+                sockets.open_next(&self.shared.api, &self.status, going);
+            }
+            None => {}
+        }
+        // It may be refused, or fail: the token of this socket still ends when it did.
+        self.plan_renewal();
     }
 
     pub(super) async fn report(&self, events: Vec<Event>) -> Result<(), StopReason> {

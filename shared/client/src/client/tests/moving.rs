@@ -1,5 +1,7 @@
 //! Moves to another node: the next socket is opened before this one is closed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt, StreamExt};
 use model::{MessageText, SessionId, SessionPosition};
 use protocol::client_frame::ClientFrame;
@@ -8,6 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
 use super::*;
+use crate::Token;
 use crate::fake_server::{Peer, WAIT};
 
 fn going(url: &str) -> ServerFrame {
@@ -151,4 +154,76 @@ async fn g15_a_move_waits_for_what_only_the_old_socket_brings() {
     let next =
         event(&mut events, |event| joined(event) || matches!(event, Event::Said { .. })).await;
     assert!(matches!(next, Event::Said { n: 8, missing: 0, .. }), "{next:?}");
+}
+
+/// A token source whose tokens live for two seconds, and how many it made.
+fn login(made: &Arc<AtomicUsize>) -> TokenSource {
+    let made = Arc::clone(made);
+    TokenSource::Login(Arc::new(move || {
+        let n = made.fetch_add(1, Ordering::Relaxed);
+        let exp = at(2_000 * (n as u64 + 1)).unix_ms() as f64 / 1_000.0;
+        let claims = URL_SAFE_NO_PAD.encode(json!({ "exp": exp }).to_string());
+        Box::pin(async move { Ok(Token::new(format!("e30.{claims}.{n}"))) })
+    }))
+}
+
+fn ready_that_renews(node: &str) -> ServerFrame {
+    let ServerFrame::Ready(ready) = ready_of(node, "c1", true) else { panic!("a ready") };
+    ServerFrame::Ready(Ready { accepts: vec!["renew".to_owned()], ..ready })
+}
+
+/// A client whose tokens live for two seconds; `GET /connect?renew=` is answered with this node.
+async fn renewing(
+    node: &'static str,
+) -> (FakeServer, Arc<AtomicUsize>, (Client, mpsc::Receiver<Event>)) {
+    let (url, made) = (Arc::new(Mutex::new(String::new())), Arc::default());
+    let of_node = Arc::clone(&url);
+    let fake = FakeServer::start(move |call| {
+        call.line.starts_with("GET /connect?renew=").then(|| {
+            let mut assignment = assignment(&of_node.lock());
+            assignment["node_id"] = json!(node);
+            assignment["ticket"] = json!("newer");
+            (200, assignment)
+        })
+    })
+    .await;
+    *url.lock() = fake.node_url.clone();
+    let api = Api::new(&fake.base_url, login(&made)).unwrap();
+    let client = Client::start(Config { api, ..fake.config() });
+    (fake, made, client)
+}
+
+#[tokio::test]
+async fn g8_a_client_renews_its_token_before_it_ends() {
+    let (mut fake, made, _client) = renewing("N1").await;
+    let mut peer = fake.accept().await;
+    peer.send(&ready_that_renews("N1")).await;
+    for n in 1..=2 {
+        let Some(ClientFrame::Renew(renew)) = next(&mut peer).await else { panic!("a renew") };
+        assert_eq!((renew.ticket.as_str(), renew.reference), ("newer", Some(0)));
+        assert_eq!(made.load(Ordering::Relaxed), n + 1, "one token for each");
+        let calls = fake.calls();
+        let call = calls.iter().rfind(|call| call.line.starts_with("GET /connect")).unwrap();
+        assert_eq!(call.line, "GET /connect?renew=N1");
+        assert!(call.token.ends_with(&format!(".{n}")), "with the newer token: {}", call.token);
+        let expires_at = at(2_000 * (n as u64 + 1));
+        peer.send(&ServerFrame::Renewed { reference: Some(0), expires_at }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_names_another_node_is_a_move() {
+    let (mut fake, _made, (_client, mut events)) = renewing("N2").await;
+    let mut old = fake.accept().await;
+    old.send(&ready_that_renews("N1")).await;
+    event(&mut events, is_ready).await;
+    let mut new = fake.accept().await;
+    assert_eq!(new.hello.ticket, "newer");
+    new.send(&ready_that_renews("N2")).await;
+    let moved = event(&mut events, is_ready).await;
+    assert!(
+        matches!(&moved, Event::Ready { node_id, .. } if node_id.as_str() == "N2"),
+        "{moved:?}"
+    );
+    assert_eq!(next(&mut old).await, None, "closed by the client");
 }
