@@ -43,6 +43,7 @@ mod presence;
 mod read_state;
 mod redaction;
 mod relay;
+mod renewals;
 mod signals;
 mod sockets;
 mod threads;
