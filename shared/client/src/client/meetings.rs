@@ -224,22 +224,22 @@ impl Meetings {
 
     /// Handles a frame of the socket before this one. What is of the stream comes again on this one.
     pub(super) fn on_old_frame(&mut self, frame: &ServerFrame) -> Vec<Event> {
-        let mut events = Vec::new();
-        let channel = match frame {
-            ServerFrame::Said { n, message } if self.held(&message.channel_id).is_some() => {
-                events.extend(self.said(*n, message));
-                &message.channel_id
-            }
-            ServerFrame::Joined { channel_id, at, missed } if self.held(channel_id).is_some() => {
-                if !self.is_in(channel_id, *at) {
-                    events.push(self.joined(channel_id, *at, *missed));
-                }
-                channel_id
-            }
-            _ => return self.on_answer(frame),
-        };
-        events.extend(self.settle(channel));
-        events
+        if let ServerFrame::Said { n, message } = frame
+            && self.held(&message.channel_id).is_some()
+        {
+            let mut events: Vec<Event> = self.said(*n, message).into_iter().collect();
+            events.extend(self.settle(&message.channel_id));
+            return events;
+        }
+        if let ServerFrame::Joined { channel_id, at, missed } = frame
+            && self.held(channel_id).is_some()
+            && !self.is_in(channel_id, *at)
+        {
+            let mut events = vec![self.joined(channel_id, *at, *missed)];
+            events.extend(self.settle(channel_id));
+            return events;
+        }
+        self.on_answer(frame)
     }
 
     /// Handles what counts on whichever socket it comes.

@@ -36,7 +36,14 @@ pub(super) enum Heard {
     Moved(Ready),
     /// The socket has ended.
     Ended(Disconnect),
-    /// Nothing of the protocol: only its frames prove that the path to the node is alive.
+    /// Nothing of the protocol.
+    Nothing,
+}
+
+/// Whether something proves that the path to the node is alive: only a frame of the protocol on the
+/// socket that is used does.
+pub(super) enum Proof {
+    Alive,
     Nothing,
 }
 

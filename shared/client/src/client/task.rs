@@ -1,5 +1,6 @@
 //! The task of a [`super::Client`].
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tracing::debug;
 
 use super::meetings::{Meetings, Saying};
 use super::renewing::Renewing;
-use super::sockets::{Heard, Sockets};
+use super::sockets::{Proof, Sockets};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
@@ -211,25 +212,10 @@ impl Task {
                     self.renew(due, sockets);
                     continue;
                 }
-                heard = sockets.receive(), if reading => match heard {
-                    Heard::Frame(ServerFrame::Going(going)) => {
-                        sockets.open_next(&self.shared.api, &self.status, going);
-                    }
-                    Heard::Frame(frame) => self.on_frame(frame).await?,
-                    Heard::Moved(ready) => self.on_moved(ready).await?,
-                    Heard::Ended(disconnect) => return Ok(disconnect),
-                    Heard::Old(frame) => {
-                        let events = self.meetings.on_old_frame(&frame);
-                        self.report(events).await?;
-                        continue;
-                    }
-                    Heard::OldEnded => {
-                        let events = self.meetings.moved();
-                        self.report(events).await?;
-                        continue;
-                    }
-                    // Harmless, but it does not reset the silence timeout.
-                    Heard::Nothing => continue,
+                heard = sockets.receive(), if reading => match self.hear(heard, sockets).await? {
+                    ControlFlow::Break(disconnect) => return Ok(disconnect),
+                    ControlFlow::Continue(Proof::Alive) => {}
+                    ControlFlow::Continue(Proof::Nothing) => continue,
                 },
                 () = sleep_until(silent_at), if reading => return Ok(Disconnect::abnormal()),
             }
@@ -253,26 +239,8 @@ impl Task {
         }
         let slot = shared.reserve_event().await?;
         let event = match &frame {
-            ServerFrame::Message { message, lacks_text: false, .. } => {
-                let event = shared.upsert(message.clone(), Source::Pushed);
-                self.read_threads_soon(&message.channel_id);
-                Some(event)
-            }
-            ServerFrame::Message { message, .. } => {
-                let text = shared.inbox().text_of(message);
-                match text {
-                    Some(text) => {
-                        let message = Message { text, ..message.clone() };
-                        Some(shared.upsert(message, Source::Pushed))
-                    }
-                    // Another text than the one here: the channel is read.
-                    None => {
-                        let named = std::slice::from_ref(&message.channel_id);
-                        shared.inbox().open_gap(Some(named), shared.node_now());
-                        self.schedule_catch_up(Duration::ZERO);
-                        None
-                    }
-                }
+            ServerFrame::Message { message, lacks_text, .. } => {
+                self.on_message(message, *lacks_text)
             }
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, details, .. } => {
@@ -315,13 +283,33 @@ impl Task {
                 // Each takes a place of its own: the program may have room for one only.
                 drop(slot);
                 self.report(events).await?;
-                return Ok(self.handled(&frame));
+                self.handled(&frame);
+                return Ok(());
             }
         };
         if let Some(event) = event {
             slot.send(event);
         }
-        Ok(self.handled(&frame))
+        self.handled(&frame);
+        Ok(())
+    }
+
+    /// A message was pushed. One without its text is read if this client has another text.
+    fn on_message(&mut self, message: &Message, lacks_text: bool) -> Option<Event> {
+        if !lacks_text {
+            let event = self.shared.upsert(message.clone(), Source::Pushed);
+            self.read_threads_soon(&message.channel_id);
+            return Some(event);
+        }
+        let text = self.shared.inbox().text_of(message);
+        if let Some(text) = text {
+            let message = Message { text, ..message.clone() };
+            return Some(self.shared.upsert(message, Source::Pushed));
+        }
+        let named = std::slice::from_ref(&message.channel_id);
+        self.shared.inbox().open_gap(Some(named), self.shared.node_now());
+        self.schedule_catch_up(Duration::ZERO);
+        None
     }
 
     /// The program has the frame's events.

@@ -55,13 +55,14 @@ fn said(n: u64) -> ServerFrame {
     ServerFrame::Said { n, message }
 }
 
-/// The numbers of what was said, with those missing before each; `j` and its position for a join.
+/// The numbers of what was said, with those missing before each, and the joins.
 fn told(events: Vec<Event>) -> Vec<String> {
-    let one = |event: Event| match event {
-        Event::Said { n, missing: 0, .. } => n.to_string(),
-        Event::Said { n, missing, .. } => format!("{n} after {missing} missing"),
-        Event::Joined { at, missed, .. } => format!("joined at {} missed {missed:?}", at.n),
-        other => format!("{other:?}"),
+    let one = |event: Event| {
+        if let Event::Joined { at, missed, .. } = event {
+            return format!("joined at {} missed {missed:?}", at.n);
+        }
+        let Event::Said { n, missing, .. } = event else { panic!("{event:?}") };
+        if missing == 0 { n.to_string() } else { format!("{n} after {missing} missing") }
     };
     events.into_iter().map(one).collect()
 }

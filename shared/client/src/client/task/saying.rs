@@ -1,5 +1,6 @@
 //! What the task says on its socket, and how it moves to the next one.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use protocol::client_frame::ClientFrame;
@@ -9,9 +10,9 @@ use tokio::time::Instant;
 use super::Task;
 use crate::client::meetings::{SayError, Saying};
 use crate::client::renewing::{Due, Renewed};
-use crate::client::sockets::Sockets;
+use crate::client::sockets::{Heard, Proof, Sockets};
 use crate::event::Event;
-use crate::session::StopReason;
+use crate::session::{Disconnect, StopReason};
 
 impl Task {
     /// Says what is to be said on this socket now, and closes the one before it once that is of no more
@@ -28,6 +29,34 @@ impl Task {
             }
         }
         Ok(true)
+    }
+
+    /// Handles what came on the sockets; breaks when the one that is used has ended.
+    pub(super) async fn hear(
+        &mut self,
+        heard: Heard,
+        sockets: &mut Sockets,
+    ) -> Result<ControlFlow<Disconnect, Proof>, StopReason> {
+        match heard {
+            Heard::Frame(ServerFrame::Going(going)) => {
+                sockets.open_next(&self.shared.api, &self.status, going);
+            }
+            Heard::Frame(frame) => self.on_frame(frame).await?,
+            Heard::Moved(ready) => self.on_moved(ready).await?,
+            Heard::Ended(disconnect) => return Ok(ControlFlow::Break(disconnect)),
+            Heard::Old(frame) => {
+                let events = self.meetings.on_old_frame(&frame);
+                self.report(events).await?;
+                return Ok(ControlFlow::Continue(Proof::Nothing));
+            }
+            Heard::OldEnded => {
+                let events = self.meetings.moved();
+                self.report(events).await?;
+                return Ok(ControlFlow::Continue(Proof::Nothing));
+            }
+            Heard::Nothing => return Ok(ControlFlow::Continue(Proof::Nothing)),
+        }
+        Ok(ControlFlow::Continue(Proof::Alive))
     }
 
     /// The next socket is ready: it is used from now on. The one before it still brings what was said
