@@ -292,7 +292,7 @@ async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), Str
 }
 
 /// Known frames with a bad field.
-const PASSED_OVER: [(&str, &str); 20] = [
+const PASSED_OVER: [(&str, &str); 23] = [
     ("a got of nothing", r#"{"type":"got"}"#),
     ("a got without an id", r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A"}"#),
     ("a got of a number", r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A","up_to":7}"#),
@@ -301,6 +301,9 @@ const PASSED_OVER: [(&str, &str); 20] = [
         r#"{"type":"got","channel_id":"C01MCC5RM00000000000000000A","up_to":"01MCC5RM000000000000000001"}"#,
     ),
     ("a ping with a field", r#"{"type":"ping","at":1}"#),
+    ("a renew with a word as its number", r#"{"type":"renew","ref":"x","ticket":"t"}"#),
+    ("a renew with a negative number", r#"{"type":"renew","ref":-1,"ticket":"t"}"#),
+    ("a renew with a token, too", r#"{"type":"renew","ticket":"t","token":"t"}"#),
     ("idle in a word", r#"{"type":"idle","idle":"yes"}"#),
     ("idle without a word", r#"{"type":"idle"}"#),
     ("idle until", r#"{"type":"idle","idle":true,"until":5}"#),
@@ -375,6 +378,62 @@ async fn a_send_that_cannot_be_taken_is_refused_by_its_number() {
             }
             other => Err(format!("  {name}: {other:?}, not {code}")),
         }
+    })
+    .await;
+}
+
+/// Sends a `renew` with this ticket, in JSON, and compares the answer. The socket stays.
+async fn renewal_is_refused(
+    socket: &mut Socket,
+    name: &str,
+    ticket: &str,
+    code: &str,
+) -> Result<(), String> {
+    let frame = format!(r#"{{"type":"renew","ref":7{ticket}}}"#);
+    socket.send(&text(frame.as_bytes())).await;
+    match socket.next(ANSWER_MAX).await {
+        Received::Frame(1, frame) => {
+            let said = String::from_utf8_lossy(&frame);
+            let wanted =
+                format!(r#"{{"code":"{code}","ref":7,"retryable":false,"type":"refused"}}"#);
+            if said != wanted {
+                return Err(format!("  {name}: {said}, not {code}"));
+            }
+        }
+        other => return Err(format!("  {name}: {other:?}, not {code}")),
+    }
+    socket.lives().await.map_err(|error| format!("  {name}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_no_other_ticket_renews_a_socket_and_none_costs_it() {
+    let cluster = stack(1).await;
+    let node = cluster.nodes()[0].node_id.to_string();
+    let target = cluster.api("alice").connect(None).await.unwrap().target;
+    let mut first = Socket::open(&target.url).await.unwrap();
+    first.send(&hello(&target.ticket, None)).await;
+    assert!(matches!(first.next(ANSWER_MAX).await, Received::Frame(1, _)), "it is good once");
+    let no_strings = [
+        ("no ticket", String::new()),
+        ("null", r#","ticket":null"#.to_owned()),
+        ("a number", r#","ticket":7"#.to_owned()),
+        ("a list", r#","ticket":["t"]"#.to_owned()),
+    ];
+    let bad = tickets(&node, &target.ticket).into_iter().chain(foreign_tickets(&node));
+    let bad = bad.map(|(name, ticket)| (name, format!(r#","ticket":{}"#, json!(ticket))));
+    let bad: Vec<_> = bad.chain(no_strings).enumerate().collect();
+    all(bad, async |(n, (name, ticket))| {
+        let mut socket = Socket::ready(&cluster, &format!("u{n}")).await?;
+        renewal_is_refused(&mut socket, name, &ticket, "invalid_token").await
+    })
+    .await;
+    let others = [("of another user", "w", "bob"), ("of another workspace", "elsewhere", "alice")];
+    all(others.into(), async |(name, workspace, user)| {
+        let user = client::DevUser::new(workspace.parse().unwrap(), user.parse().unwrap());
+        let target = cluster.api_of(user).connect(None).await.map_err(|error| error.to_string())?;
+        let ticket = format!(r#","ticket":{}"#, json!(target.target.ticket));
+        let mut socket = Socket::ready(&cluster, "alice").await?;
+        renewal_is_refused(&mut socket, name, &ticket, "forbidden").await
     })
     .await;
 }

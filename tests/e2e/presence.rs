@@ -242,7 +242,7 @@ async fn g16_a_terminated_node_hands_its_users_over_unseen() {
         sees(&alice, name, Active, STEP).await;
     }
     leaving.terminate();
-    let moved = |event: &Event| matches!(event, Event::Disconnected { code: 1012 });
+    let moved = |event: &Event| matches!(event, Event::Ready { after: Some(_), .. });
     eventually("some moved", SOON, async || people.iter().any(|one| one.count(moved) > 0)).await;
     tokio::time::sleep(2 * limits::OFFLINE_GRACE + STEP).await;
     for name in &names {

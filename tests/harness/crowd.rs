@@ -211,6 +211,8 @@ impl One {
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
+            | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => {}
         }
     }

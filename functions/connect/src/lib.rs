@@ -1,7 +1,7 @@
 //! `GET /connect` as a function: the connection balancer.
 //!
-//! **Main path.** [`handle`] reads `failed`, calls [`messaging::connect::connect`], and writes the
-//! node, its ticket and the delay.
+//! **Main path.** [`handle`] reads `failed`, calls [`messaging::connect::connect`], or
+//! [`messaging::connect::renew`] for `renew`, and writes the node, its ticket and the delay.
 //!
 //! **Invariants.** Every refusal is already a response, so it returns no error. It logs no ticket.
 //!
@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
-use messaging::connect::{AssignedNode, Assignment, connect};
+use messaging::connect::{AssignedNode, Assignment, connect, renew};
 use model::ErrorCode;
 use protocol::http::{AlternateBody, ConnectBody, Query};
 use protocol::routes::Route;
@@ -25,8 +25,13 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::Connect = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
-    let failed = Query::parse(request.uri().query()).failed()?;
-    Ok(Answer::ok(&body_of(connect(app, &caller, failed.as_ref()).await?)))
+    let query = Query::parse(request.uri().query());
+    let (failed, renewed) = (query.failed()?, query.renew()?);
+    let assignment = match &renewed {
+        Some(node) => renew(app, &caller, node).await?,
+        None => connect(app, &caller, failed.as_ref()).await?,
+    };
+    Ok(Answer::ok(&body_of(assignment)))
 }
 
 fn body_of(assignment: Assignment) -> ConnectBody {

@@ -25,6 +25,8 @@ use crate::timeline::Timeline;
 
 mod delivering;
 mod meetings;
+mod renewing;
+mod sockets;
 mod speech;
 mod task;
 
@@ -32,6 +34,7 @@ pub use meetings::{Accepted, SayError};
 
 use delivering::{Outgoing, deliver};
 use meetings::{Meetings, Saying};
+use renewing::Renewing;
 use speech::Speech;
 use task::Task;
 
@@ -151,6 +154,7 @@ impl Client {
             meetings: Meetings::default(),
             deliveries: deliveries.clone(),
             deliverer,
+            renewing: Renewing::default(),
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,

@@ -34,7 +34,8 @@ pub enum Event {
         resumed: bool,
         /// The cursor to resume from.
         cursor: String,
-        /// How long ago the last socket was lost; `None` for the first one.
+        /// How long ago the last socket was lost; `None` for the first one. Zero if it is still open,
+        /// because its node is going and the client moves.
         after: Option<Duration>,
     },
     /// A message of a channel that the user is a member of.

@@ -124,12 +124,30 @@ impl Api {
         if let Some(token) = held.as_ref() {
             return Ok(token.clone());
         }
-        let token = match &self.0.source {
-            TokenSource::Fixed(token) => token.clone(),
-            TokenSource::Dev(user) => self.dev_token(user).await?,
-            TokenSource::Login(login) => login().await?,
-        };
+        let token = self.fetched_token().await?;
         Ok(held.insert(token).clone())
+    }
+
+    async fn fetched_token(&self) -> Result<Token, ApiError> {
+        match &self.0.source {
+            TokenSource::Fixed(token) => Ok(token.clone()),
+            TokenSource::Dev(user) => self.dev_token(user).await,
+            TokenSource::Login(login) => login().await,
+        }
+    }
+
+    /// Fetches another token, and keeps the current one until it is there.
+    pub(crate) async fn newer_token(&self) -> Result<(), ApiError> {
+        let token = self.fetched_token().await?;
+        *self.0.token.lock().await = Some(token);
+        Ok(())
+    }
+
+    /// When the current token expires, if another one can be fetched and this one says it.
+    pub(crate) async fn token_ends_at(&self) -> Option<Timestamp> {
+        let is_fixed = matches!(self.0.source, TokenSource::Fixed(_));
+        let held = self.0.token.lock().await;
+        held.as_ref().filter(|_| !is_fixed)?.expires_at()
     }
 
     /// Forgets the current token and fetches another one, as close code 4401 requires.

@@ -167,7 +167,9 @@ impl Session {
             | ServerFrame::Accepted { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Joined { .. }
-            | ServerFrame::Said { .. } => {}
+            | ServerFrame::Said { .. }
+            | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. } => {}
         }
     }
 

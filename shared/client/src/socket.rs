@@ -153,7 +153,7 @@ impl RawSocket {
         }
     }
 
-    /// Sends `hello`.
+    /// Sends `hello`, as a client that handles only what every client has to.
     ///
     /// # Errors
     /// If the socket has ended.
@@ -162,8 +162,22 @@ impl RawSocket {
         ticket: &str,
         cursor: Option<&str>,
     ) -> Result<(), tungstenite::Error> {
-        let hello = Hello { ticket: ticket.to_owned(), cursor: cursor.map(str::to_owned) };
-        self.send(Message::text(hello.encode())).await
+        self.hello_accepting(ticket, cursor, &[]).await
+    }
+
+    /// Sends `hello`, with the frame types that the client handles beyond that.
+    ///
+    /// # Errors
+    /// If the socket has ended.
+    pub async fn hello_accepting(
+        &mut self,
+        ticket: &str,
+        cursor: Option<&str>,
+        accepts: &[&str],
+    ) -> Result<(), tungstenite::Error> {
+        let accepts = accepts.iter().map(|kind| (*kind).to_owned()).collect();
+        let (ticket, cursor) = (ticket.to_owned(), cursor.map(str::to_owned));
+        self.send(Message::text(Hello { ticket, cursor, accepts }.encode())).await
     }
 
     /// Sends a frame of the protocol.

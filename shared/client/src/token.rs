@@ -3,8 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{UserId, WorkspaceId};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::{Timestamp, UserId, WorkspaceId};
+use serde_json::Value;
 
 use crate::error::ApiError;
 
@@ -23,6 +27,14 @@ impl Token {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// When it says that it expires, unverified; `None` if it is no JWT with an `exp`.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        let payload = URL_SAFE_NO_PAD.decode(self.0.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&payload).ok()?;
+        let seconds = Duration::try_from_secs_f64(claims.get("exp")?.as_f64()?).ok()?;
+        Some(Timestamp::from_unix_ms(u64::try_from(seconds.as_millis()).ok()?))
     }
 }
 
@@ -62,7 +74,8 @@ impl DevUser {
 /// The future that a login returns.
 pub type LoginFuture = Pin<Box<dyn Future<Output = Result<Token, ApiError>> + Send>>;
 
-/// Where tokens come from. A node closes a socket when its token expires (4401).
+/// Where tokens come from. A node closes a socket when its token expires (4401), so a client renews it
+/// before, if it can.
 #[derive(Clone)]
 pub enum TokenSource {
     /// One token that cannot be renewed: the client stops when it expires.
@@ -80,5 +93,22 @@ impl fmt::Debug for TokenSource {
             Self::Dev(_) => "Dev",
             Self::Login(_) => "Login",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jwt_says_when_it_expires() {
+        let token = |claims: &str| Token(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
+        let ends_at = |claims: &str| token(claims).expires_at().map(Timestamp::unix_ms);
+        assert_eq!(ends_at(r#"{"sub":"bob","exp":1800000000}"#), Some(1_800_000_000_000));
+        assert_eq!(ends_at(r#"{"exp":1.5}"#), Some(1_500));
+        for claims in ["", "{}", "[]", r#"{"exp":"1"}"#, r#"{"exp":-1}"#, r#"{"exp":1e300}"#] {
+            assert_eq!(ends_at(claims), None, "{claims}");
+        }
+        assert_eq!(Token::new("secret").expires_at(), None);
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use model::{ErrorCode, NodeId, Timestamp, limits};
 
-use crate::app::App;
+use crate::app::{App, Ports};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
-use crate::fleet::{candidates, ramp};
-use crate::ports::{FleetNode, Principal, Ticket};
+use crate::fleet::{candidates, is_healthy, ramp, takes_our_tickets};
+use crate::ports::{DirectoryError, FleetNode, Principal, Ticket};
 
 /// Where to connect.
 #[derive(Debug, Clone)]
@@ -76,22 +76,14 @@ pub async fn connect(
     caller: &Principal,
     failed: Option<&NodeId>,
 ) -> Result<Assignment, ConnectError> {
-    let users = std::slice::from_ref(&caller.user_id);
-    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
-    if !revoked.map_err(StoreError::from)?.is_empty() {
-        return Err(ConnectError::Forbidden);
-    }
+    refuse_revoked(app, caller).await?;
     if let Some(failed) = failed
         && let Err(error) = app.nodes.report(failed, &caller.workspace_id, &caller.user_id).await
     {
         app.fleet().log_silence(&error, "a report was not noted");
     }
     let now = app.clock.now();
-    let fleet = app.fleet().read(app.nodes.as_ref(), now, failed.is_some()).await;
-    let fleet = fleet.map_err(|error| {
-        app.fleet().log_silence(&error, "the fleet is not known");
-        ConnectError::NoCapacity
-    })?;
+    let fleet = fleet(app, now, failed.is_some()).await?;
     let delay = failed.map_or(Duration::ZERO, |failed| ramp(&fleet, failed));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let delay = Duration::from_millis(app.randomness.up_to(delay_ms));
@@ -102,7 +94,8 @@ pub async fn connect(
     let two = two.get(..2).unwrap_or(&two);
     // The failed node is ranked last: do not compare with it if there is another.
     let compared = if two.get(1) == failed { two.get(..1).unwrap_or(two) } else { two };
-    let taken = reserve(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
+    let taken =
+        reserve_or_first(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
     let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
@@ -120,15 +113,88 @@ pub async fn connect(
     })
 }
 
+/// A ticket for a node on which the caller has a socket, to renew it: nobody is placed. A node without
+/// a lease, or one that would refuse the ticket, is left: the answer is that of [`connect`], another
+/// node.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn renew(
+    app: &App,
+    caller: &Principal,
+    node: &NodeId,
+) -> Result<Assignment, ConnectError> {
+    refuse_revoked(app, caller).await?;
+    let now = app.clock.now();
+    let fleet = fleet(app, now, false).await?;
+    let ticket_key = app.tickets.key_ids().first().map(String::as_str);
+    let stays = |one: &&FleetNode| is_healthy(one) && takes_our_tickets(one, ticket_key);
+    let is_there = fleet.iter().filter(stays).any(|one| one.lease.node_id == *node);
+    let expires_at = now.plus(limits::TICKET_TTL);
+    match assigned(app, caller, &fleet, node, (now, expires_at)).filter(|_| is_there) {
+        None => connect(app, caller, None).await,
+        Some(node) => Ok(Assignment {
+            node,
+            expires_at,
+            delay: Duration::ZERO,
+            server_time: now,
+            alternates: Vec::new(),
+        }),
+    }
+}
+
+async fn refuse_revoked(app: &App, caller: &Principal) -> Result<(), ConnectError> {
+    let users = std::slice::from_ref(&caller.user_id);
+    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
+    if !revoked.map_err(StoreError::from)?.is_empty() {
+        return Err(ConnectError::Forbidden);
+    }
+    Ok(())
+}
+
+async fn fleet(app: &App, now: Timestamp, refresh: bool) -> Result<Vec<FleetNode>, ConnectError> {
+    let fleet = app.fleet().read(app.nodes.as_ref(), now, refresh).await;
+    fleet.map_err(|error| {
+        app.fleet().log_silence(&error, "the fleet is not known");
+        ConnectError::NoCapacity
+    })
+}
+
+/// The node that a draining node hands a client over to, with a ticket for it: placed as by
+/// [`connect`], and never `leaving` itself. `None` if no other node is healthy and would take the
+/// ticket.
+///
+/// The caller was admitted by the node, so nothing is read from the store: the other node reads
+/// whether they are revoked when it attaches them (G8).
+pub async fn hand_over(
+    ports: &Ports,
+    fleet: &[FleetNode],
+    leaving: &NodeId,
+    caller: &Principal,
+) -> Option<AssignedNode> {
+    let ticket_key = ports.tickets.key_ids().first().map(String::as_str);
+    let others: Vec<FleetNode> = fleet
+        .iter()
+        .filter(|node| node.lease.node_id != *leaving && takes_our_tickets(node, ticket_key))
+        .cloned()
+        .collect();
+    let candidates = candidates(&caller.workspace_id, &others, None, ticket_key);
+    let two = candidates.get(..2).unwrap_or(&candidates);
+    let first = two.first()?;
+    let reserved = reserve(ports, caller, two, limits::TICKET_TTL).await;
+    let taken = reserved.unwrap_or_else(|_silent| Some(first.clone()))?;
+    let now = ports.clock.now();
+    assigned(ports, caller, &others, &taken, (now, now.plus(limits::TICKET_TTL)))
+}
+
 /// If the directory does not answer, takes the best candidate of the last view.
-async fn reserve(
+async fn reserve_or_first(
     app: &App,
     caller: &Principal,
     candidates: &[NodeId],
     ttl: Duration,
 ) -> Option<NodeId> {
-    let (workspace, user) = (&caller.workspace_id, &caller.user_id);
-    match app.nodes.reserve(candidates, ttl, workspace, user).await {
+    match reserve(app, caller, candidates, ttl).await {
         Ok(taken) => {
             app.fleet().log_answer();
             taken
@@ -140,20 +206,29 @@ async fn reserve(
     }
 }
 
+async fn reserve(
+    ports: &Ports,
+    caller: &Principal,
+    candidates: &[NodeId],
+    ttl: Duration,
+) -> Result<Option<NodeId>, DirectoryError> {
+    ports.nodes.reserve(candidates, ttl, &caller.workspace_id, &caller.user_id).await
+}
+
 fn assigned(
-    app: &App,
+    ports: &Ports,
     caller: &Principal,
     fleet: &[FleetNode],
     id: &NodeId,
     (issued_at, expires_at): (Timestamp, Timestamp),
 ) -> Option<AssignedNode> {
     let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
-    let nonce = app.randomness.bits();
+    let nonce = ports.randomness.bits();
     let (principal, node_id) = (caller.clone(), id.clone());
     let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
     Some(AssignedNode {
         node_id: id.clone(),
         url: node.lease.url.clone(),
-        ticket: app.tickets.issue(&ticket),
+        ticket: ports.tickets.issue(&ticket),
     })
 }

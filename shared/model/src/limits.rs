@@ -356,6 +356,10 @@ pub const RESYNC_JOIN_MAX: Duration = Duration::from_secs(30);
 pub const WORKSPACE_IDLE: Duration = Duration::from_secs(60);
 /// How long a node waits after SIGTERM for its sockets to close.
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// How long a draining node leaves a socket open after it handed its client over: a dial on a slow
+/// network, TLS, `ready` and the joins. The hand-overs take half of [`DRAIN_MAX`] at most, so that
+/// it ends in time.
+pub const GOING_WAIT: Duration = Duration::from_secs(5);
 /// First and longest wait of a client between attempts (full jitter).
 pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

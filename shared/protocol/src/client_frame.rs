@@ -10,8 +10,13 @@ use serde_json::{Map, Value, json};
 use crate::close::CloseCode;
 use crate::json;
 
+mod renew;
+
+pub use renew::RenewFrame;
+
 /// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
-pub const ACCEPTED: [&str; 8] = ["got", "idle", "join", "leave", "ping", "send", "typing", "view"];
+pub const ACCEPTED: [&str; 9] =
+    ["got", "idle", "join", "leave", "ping", "renew", "send", "typing", "view"];
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,11 +25,16 @@ pub struct Hello {
     pub ticket: String,
     /// Where to resume. A cursor that is too long is empty here, so that it counts as unknown.
     pub cursor: Option<String>,
+    /// The frame types that the client handles although no client has to, such as `going`.
+    pub accepts: Vec<String>,
 }
 
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hello").field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("Hello")
+            .field("cursor", &self.cursor)
+            .field("accepts", &self.accepts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,13 +54,15 @@ impl Hello {
             Some(_) => Err(CloseCode::BadFrame),
         };
         let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
-        // The frame types that the client understands. Nothing depends on them yet.
-        let accepts = fields.remove("accepts");
-        let is_list = |value: &Value| {
-            value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
+        let types = |value: &Value| {
+            let types = value.as_array()?.iter();
+            types.map(|kind| kind.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         };
-        let is_hello = kind.as_deref() == Some("hello") && fields.is_empty();
-        if !is_hello || !accepts.as_ref().is_none_or(is_list) {
+        let accepts = match fields.remove("accepts") {
+            None => Vec::new(),
+            Some(list) => types(&list).ok_or(CloseCode::BadFrame)?,
+        };
+        if kind.as_deref() != Some("hello") || !fields.is_empty() {
             return Err(CloseCode::BadFrame);
         }
         let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
@@ -58,15 +70,26 @@ impl Hello {
         let unknown = |cursor: String| {
             if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
         };
-        Ok(Self { ticket, cursor: cursor.map(unknown) })
+        Ok(Self { ticket, cursor: cursor.map(unknown), accepts })
+    }
+
+    /// Whether the client said that it handles frames of this type.
+    #[must_use]
+    pub fn takes(&self, kind: &str) -> bool {
+        self.accepts.iter().any(|accepted| accepted == kind)
     }
 
     /// Writes the frame.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut frame = json!({ "type": "hello", "ticket": self.ticket });
-        if let (Some(cursor), Some(fields)) = (&self.cursor, frame.as_object_mut()) {
-            fields.insert("cursor".into(), cursor.as_str().into());
+        if let Some(fields) = frame.as_object_mut() {
+            if let Some(cursor) = &self.cursor {
+                fields.insert("cursor".into(), cursor.as_str().into());
+            }
+            if !self.accepts.is_empty() {
+                fields.insert("accepts".into(), self.accepts.clone().into());
+            }
         }
         frame.to_string()
     }
@@ -110,6 +133,8 @@ pub enum ClientFrame {
     },
     /// Whether the user is away from this client.
     Idle(bool),
+    /// The user has a newer token: the socket lasts until that one ends.
+    Renew(RenewFrame),
 }
 
 /// A message that a client sends on its socket.
@@ -181,6 +206,7 @@ impl ClientFrame {
             }
             Some("leave") => Self::Leave(fields.channel()?),
             Some("send") => return fields.send(),
+            Some("renew") => Self::Renew(fields.renew()?),
             _ => return Err(BadFrame::Unknown),
         };
         match fields.0.into_iter().next() {
@@ -201,6 +227,7 @@ impl ClientFrame {
             Self::Leave(_) => "leave",
             Self::Send(_) | Self::BadSend { .. } => "send",
             Self::Idle(_) => "idle",
+            Self::Renew(_) => "renew",
         }
     }
 
@@ -239,6 +266,7 @@ impl ClientFrame {
                 json!({ "type": "leave", "channel_id": channel_id.as_str() })
             }
             Self::Send(send) => send.json(),
+            Self::Renew(renew) => renew.json(),
             Self::BadSend { reference, .. } => json!({ "type": "send", "ref": reference }),
         };
         frame.to_string()

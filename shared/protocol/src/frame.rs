@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, ErrorCode, LogId, Message, MessageId,
-    NodeId, Presence, PushedMessage, ReadMark, Retry, SessionPosition, Timestamp, UserId,
-    WorkspaceId,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, LogId, Message, MessageId, NodeId,
+    Presence, PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{json, presence, receipts};
 
+mod going;
+mod refused;
 mod wire;
+
+pub use going::Going;
+pub use refused::Refused;
 
 /// A frame from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +107,7 @@ pub enum ServerFrame {
         /// The node's clock.
         server_time: Timestamp,
     },
-    /// A `send` or `join` was not taken.
+    /// A `send`, `join` or `renew` was not taken.
     Refused(Refused),
     /// The client takes part in a channel that keeps nothing, from here on.
     Joined {
@@ -146,58 +150,20 @@ pub enum ServerFrame {
         /// Messages that are stored now.
         archived: Vec<MessageId>,
     },
+    /// The node will close this socket: open one on another node first.
+    Going(Going),
+    /// A `renew` was taken: the socket lasts until then.
+    Renewed {
+        /// The client's number of the `renew`, if it had one.
+        reference: Option<u64>,
+        /// When the new token expires.
+        expires_at: Timestamp,
+    },
     /// A frame of a type that this version does not know.
     Unknown {
         /// Where the stream is safe to resume, if the frame has a cursor.
         cursor: Option<String>,
     },
-}
-
-/// Why a client's frame was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The client's number of the `send`; none of a `join`.
-    pub reference: Option<u64>,
-    /// The channel of a `join`.
-    pub channel_id: Option<ChannelId>,
-    /// Why, as clients branch on it.
-    pub code: String,
-    /// Whether the same frame may be taken later.
-    pub retryable: bool,
-    /// How long to wait before.
-    pub retry_after: Option<Duration>,
-    /// The field that is wrong.
-    pub field: Option<String>,
-}
-
-impl Refused {
-    /// A refusal for a reason, of nothing in particular yet.
-    #[must_use]
-    pub fn of(code: ErrorCode) -> Self {
-        Self {
-            reference: None,
-            channel_id: None,
-            code: code.as_str().to_owned(),
-            retryable: code.retry() != Retry::Never,
-            retry_after: None,
-            field: None,
-        }
-    }
-
-    fn json(&self) -> Value {
-        let mut frame =
-            json!({ "type": "refused", "code": self.code, "retryable": self.retryable });
-        if let Some(fields) = frame.as_object_mut() {
-            let mut put = |name: &str, value: Option<Value>| {
-                value.and_then(|value| fields.insert(name.to_owned(), value))
-            };
-            put("ref", self.reference.map(Into::into));
-            put("channel_id", self.channel_id.as_ref().map(|id| id.as_str().into()));
-            put("retry_after_ms", self.retry_after.map(|wait| millis(wait).into()));
-            put("field", self.field.as_deref().map(Into::into));
-        }
-        frame
-    }
 }
 
 /// The first frame from a node.
@@ -319,6 +285,8 @@ impl ServerFrame {
             Self::Receipts { channel_id, delivered, read, archived } => {
                 receipts::frame(channel_id, delivered, read, archived)
             }
+            Self::Going(going) => going.json(),
+            Self::Renewed { reference, expires_at } => renewed(*reference, *expires_at),
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
@@ -340,6 +308,14 @@ fn resync(reason: &str, delay_ms: u64, channels: Option<&[ChannelId]>) -> Value 
     if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
         let ids: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
         fields.insert("channels".into(), ids.into());
+    }
+    frame
+}
+
+fn renewed(reference: Option<u64>, expires_at: Timestamp) -> Value {
+    let mut frame = json!({ "type": "renewed", "expires_at": expires_at.unix_ms() });
+    if let (Some(reference), Some(fields)) = (reference, frame.as_object_mut()) {
+        fields.insert("ref".to_owned(), reference.into());
     }
     frame
 }

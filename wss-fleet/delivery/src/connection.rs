@@ -50,6 +50,11 @@ impl Connection {
         self.bytes = TokenBucket::new(limits::ATTACHED_BYTES_PER_SECOND_MAX, now);
     }
 
+    /// Records that the caller has a newer token: the connection lasts until that one expires.
+    pub const fn renewed(&mut self, token_expires_at: Timestamp) {
+        self.until = token_expires_at;
+    }
+
     /// Bytes of a frame that it may send now.
     #[must_use]
     pub const fn frame_bytes_max(&self) -> usize {
@@ -154,6 +159,10 @@ mod tests {
         connection.attached(at(9_000), at(0));
         assert_eq!(connection.on_time(at(8_999)), Ok(()));
         assert_eq!(connection.on_time(at(9_000)), Err(CloseCode::Unauthenticated));
+        connection.renewed(at(12_000));
+        assert_eq!(connection.deadline(), at(12_000));
+        assert_eq!(connection.on_time(at(11_999)), Ok(()));
+        assert_eq!(connection.on_time(at(12_000)), Err(CloseCode::Unauthenticated));
     }
 
     #[test]

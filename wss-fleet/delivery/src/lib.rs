@@ -37,5 +37,5 @@ pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{
     Answered, Ask, Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input,
-    LoadedUser, Spoken, Taken, Workspace,
+    LoadedUser, Movable, Renewal, Spoken, Taken, Workspace,
 };

@@ -9,6 +9,7 @@ mod io;
 mod meetings;
 mod presence;
 mod receipts;
+mod renew;
 mod resync;
 mod said;
 mod ticks;
@@ -38,7 +39,9 @@ use said::Pongs;
 use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
-pub use io::{Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser};
+pub use io::{
+    Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser, Movable, Renewal,
+};
 pub use meetings::{Answered, Ask, Spoken, Taken};
 
 /// The handling of one input.
@@ -175,6 +178,9 @@ impl Workspace {
             Input::Attach(attach) => self.on_attach(attach, turn),
             Input::Detach(socket) => self.detach(socket, turn),
             Input::Said { socket, frame } => self.on_said(socket, frame, turn),
+            Input::Renew { socket, reference, ticket } => {
+                self.on_renew(socket, reference, ticket, turn);
+            }
             Input::UserLoaded { user, registration, loaded } => {
                 self.on_loaded(&user, registration, loaded, turn);
             }

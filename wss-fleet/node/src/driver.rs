@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use delivery::{Attach, Said, SocketId};
-use model::limits;
-use protocol::client_frame::{ClientFrame, Hello};
+use delivery::{Attach, Renewal, Said, SocketId};
+use model::{Timestamp, limits};
+use protocol::client_frame::{ClientFrame, Hello, RenewFrame};
 use protocol::close::CloseCode;
+use protocol::frame::Going;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::hub::Hub;
 use crate::inbound::{End, Inbound, Incoming};
 use crate::shard::{Command, Writer};
 use crate::workspace;
-use crate::workspaces::Request;
+use crate::workspaces::{Renew, Request};
 
 /// A socket that was just upgraded.
 pub(crate) struct Upgraded<R> {
@@ -99,6 +100,12 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
             }
             Ok(Some(Said::Frame(frame))) => {
                 presence.hub.metrics.client_frames.with_label_values(&[frame.kind()]).inc();
+                if let ClientFrame::Renew(renew) = frame {
+                    if let Some(ends_at) = Box::pin(presence.renew(renew)).await {
+                        inbound.renewed(ends_at);
+                    }
+                    continue;
+                }
                 if let Err(code) = Box::pin(presence.pass_on(frame)).await {
                     return End::Close(code);
                 }
@@ -124,7 +131,9 @@ async fn attach<R: AsyncRead + Unpin>(
         socket: presence.socket,
         connection_id: hub.connection_id(),
         user: principal.user_id,
+        takes_going: hello.takes(Going::KIND),
         cursor: hello.cursor,
+        ends_at: principal.expires_at,
     };
     tracing::debug!(
         connection_id = %attach.connection_id,
@@ -168,6 +177,21 @@ impl Presence {
         let said = Request::Said(Box::new((self.socket, frame)));
         workspace.send(said).await.map_err(|_gone| CloseCode::Internal)
     }
+
+    /// Checks the ticket of a `renew` and has the workspace's task answer it. Returns when the socket's
+    /// token expires now; `None` if the socket has ended, or is not attached, and so will be closed.
+    async fn renew(&self, renew: RenewFrame) -> Option<Timestamp> {
+        let ticket = self.hub.admit(&renew.ticket).ok().map(|ticket| Renewal {
+            workspace: ticket.principal.workspace_id,
+            user: ticket.principal.user_id,
+            ends_at: ticket.principal.expires_at,
+        });
+        let (answer, answered) = oneshot::channel();
+        let (socket, reference) = (self.socket, renew.reference);
+        let renew = Request::Renew(Box::new(Renew { socket, reference, ticket, answer }));
+        self.workspace.as_ref()?.send(renew).await.ok()?;
+        answered.await.ok()?
+    }
 }
 
 impl Drop for Presence {
@@ -199,4 +223,4 @@ impl Drop for Presence {
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

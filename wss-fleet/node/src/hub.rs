@@ -199,6 +199,10 @@ impl Hub {
         self.sockets.lock().iter().copied().collect()
     }
 
+    pub(crate) fn is_open(&self, socket: SocketId) -> bool {
+        self.sockets.lock().contains(&socket)
+    }
+
     pub(crate) fn socket_count(&self) -> usize {
         self.sockets.lock().len()
     }

@@ -71,6 +71,11 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         self.connection.attached(token_expires_at, now);
     }
 
+    /// Records that the caller has a newer token: the connection lasts until that one expires.
+    pub const fn renewed(&mut self, token_expires_at: Timestamp) {
+        self.connection.renewed(token_expires_at);
+    }
+
     /// Returns the next message, or [`Incoming::Bytes`] if bytes arrived that complete none. Pass
     /// the result to [`Inbound::react`] before calling this again.
     ///

@@ -26,6 +26,7 @@ mod ecs_metadata;
 mod fanout;
 mod fleet_watch;
 mod frames;
+mod going;
 mod health;
 mod health_check;
 mod heartbeat;
@@ -176,8 +177,9 @@ impl Node {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
     }
 
-    /// Serves until `shutdown` resolves, then drains: leaves the directory, closes every socket
-    /// with 1012 in random order, and returns when they are gone or the grace period is over.
+    /// Serves until `shutdown` resolves, then drains: leaves the directory, hands its clients over to
+    /// other nodes, closes every socket with 1012 in random order, and returns when they are gone or
+    /// the grace period is over.
     ///
     /// # Cancel safety
     /// Dropping the future ends every socket at once, without a close frame.

@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     /// Messages of channels that deliver first, by outcome.
     pub(crate) sends: IntCounterVec,
     pub(crate) presence: IntCounterVec,
+    /// By [`Move`].
+    moves: IntCounterVec,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
@@ -56,6 +58,33 @@ pub(crate) struct Snapshot {
     pub(crate) workspaces: usize,
     pub(crate) held_bytes: usize,
     pub(crate) certificate_seconds: Option<i64>,
+}
+
+/// What became of a socket when its node drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Its client was handed over, and closed it in time.
+    Moved,
+    /// Its client was handed over, and the node had to close it.
+    Late,
+    /// No other node was known that takes clients.
+    NoNode,
+    /// Its client does not handle `going`, or was not attached.
+    NotTaken,
+}
+
+impl Move {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Moved, Self::Late, Self::NoNode, Self::NotTaken];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Moved => "moved",
+            Self::Late => "late",
+            Self::NoNode => "no_node",
+            Self::NotTaken => "not_taken",
+        }
+    }
 }
 
 /// Why a TLS handshake did not complete.
@@ -138,6 +167,12 @@ impl Metrics {
                 "outcome",
                 ["written", "lacking", "failed", "read"].into_iter(),
             ),
+            moves: labelled(
+                &registry,
+                ("inkwire_moves_total", MOVES),
+                "outcome",
+                Move::ALL.iter().map(|outcome| outcome.label()),
+            ),
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", HEARTBEATS_MISSED),
             panics: counter("inkwire_panics_total", "Tasks that panicked; each is a defect."),
             closes: labelled(&registry, ("inkwire_closes_total", CLOSES), "code", closes),
@@ -152,21 +187,20 @@ impl Metrics {
             repairs: Arc::new(Repairs::new(&registry)),
             fills: counter("inkwire_fills_total", FILLS),
             resyncs: counter("inkwire_resyncs_total", RESYNCS),
-            delivery: Arc::new(DeliveryStats {
-                delivered: counter("inkwire_frames_delivered_total", "Frames written to sockets."),
-                writes: counter("inkwire_writes_total", "Calls that wrote to a socket."),
-                slow_consumers: counter("inkwire_slow_consumers_total", SLOW_CONSUMERS),
-                skewed: counter("inkwire_clock_skew_total", CLOCK_SKEW),
-                latency: histogram(
-                    &registry,
-                    "inkwire_delivery_seconds",
-                    LATENCY,
-                    &LATENCY_BUCKETS,
-                ),
-                clock,
-            }),
+            delivery: Arc::new(delivery_stats(&registry, clock)),
             registry,
         }
+    }
+
+    /// Counts a socket of a draining node.
+    pub(crate) fn moved(&self, outcome: Move) {
+        self.moves.with_label_values(&[outcome.label()]).inc();
+    }
+
+    /// How many sockets of a draining node had this outcome.
+    #[cfg(test)]
+    pub(crate) fn moves(&self, outcome: Move) -> u64 {
+        self.moves.with_label_values(&[outcome.label()]).get()
     }
 
     /// Counts a workspace's repairs since its last report: fills and resyncs.
@@ -228,6 +262,21 @@ impl Stale {
 impl Drop for Stale {
     fn drop(&mut self) {
         self.repairs.stale.dec();
+    }
+}
+
+fn delivery_stats(registry: &Registry, clock: Arc<dyn Clock>) -> DeliveryStats {
+    DeliveryStats {
+        delivered: counter(
+            registry,
+            "inkwire_frames_delivered_total",
+            "Frames written to sockets.",
+        ),
+        writes: counter(registry, "inkwire_writes_total", "Calls that wrote to a socket."),
+        slow_consumers: counter(registry, "inkwire_slow_consumers_total", SLOW_CONSUMERS),
+        skewed: counter(registry, "inkwire_clock_skew_total", CLOCK_SKEW),
+        latency: histogram(registry, "inkwire_delivery_seconds", LATENCY, &LATENCY_BUCKETS),
+        clock,
     }
 }
 
@@ -295,6 +344,8 @@ const SIGNALS: &str = "Signals of this node's clients for all nodes; they may fa
 const SENDS: &str = "Messages sent on sockets to be delivered first. unavailable: Redis or the store did not take them.";
 const PRESENCE_CALLS: &str =
     "Calls of Redis about presence, by outcome. lacking: Redis had lost the write before.";
+const MOVES: &str =
+    "Sockets of a draining node, by what became of them: handed over to another node, or closed.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";

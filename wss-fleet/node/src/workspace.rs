@@ -21,7 +21,7 @@ use crate::metrics::Stale;
 use crate::read_queue::{Ended, ReadQueue};
 use crate::shard::Command;
 use crate::signals::Signals;
-use crate::workspaces::Request;
+use crate::workspaces::{Renew, Request};
 use crate::{asks, fleet_watch, frames, meetings, presence, reads};
 
 struct Task {
@@ -157,6 +157,16 @@ impl Task {
             Event::Request(Request::Said(said)) => {
                 let (socket, frame) = *said;
                 self.input(Input::Said { socket, frame }).await;
+            }
+            Event::Request(Request::Renew(renew)) => {
+                let Renew { socket, reference, ticket, answer } = *renew;
+                self.input(Input::Renew { socket, reference, ticket }).await;
+                // Fails only if the socket has ended.
+                answer.send(self.state.ends_at(socket)).unwrap_or_default();
+            }
+            Event::Request(Request::Movable(answer)) => {
+                // Fails only if the drain waits no more.
+                answer.send(self.state.movable()).unwrap_or_default();
             }
             Event::Notice(Some(notice)) => self.notice(notice).await,
             Event::Notice(None) => {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use delivery::{Attach, SocketId};
-use model::{WorkspaceId, limits};
+use delivery::{Attach, Movable, Renewal, SocketId};
+use model::{Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::ClientFrame;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// A connection's request to a workspace's task.
 #[derive(Debug)]
@@ -16,6 +16,22 @@ pub(crate) enum Request {
     Detach(SocketId),
     /// A client said something.
     Said(Box<(SocketId, ClientFrame)>),
+    /// A client presented a ticket that was made with a newer token.
+    Renew(Box<Renew>),
+    /// The node drains: which clients can be handed over?
+    Movable(oneshot::Sender<Vec<Movable>>),
+}
+
+/// What a client presented to outlive its token.
+#[derive(Debug)]
+pub(crate) struct Renew {
+    pub(crate) socket: SocketId,
+    /// The client's number for it.
+    pub(crate) reference: Option<u64>,
+    /// What its ticket says; `None` if it is not valid here.
+    pub(crate) ticket: Option<Renewal>,
+    /// Is told when the socket's token expires now; `None` if the socket is not attached.
+    pub(crate) answer: oneshot::Sender<Option<Timestamp>>,
 }
 
 /// The queues of the workspaces' tasks. It does not know what a task does.
@@ -48,6 +64,11 @@ impl Workspaces {
             workspaces.remove(id);
         }
         is_unused
+    }
+
+    /// The queues of all workspaces' tasks.
+    pub(crate) fn queues(&self) -> Vec<(WorkspaceId, mpsc::Sender<Request>)> {
+        self.0.lock().iter().map(|(id, tx)| (id.clone(), tx.clone())).collect()
     }
 
     pub(crate) fn ids(&self) -> Vec<WorkspaceId> {

@@ -71,6 +71,8 @@ impl Outgoing {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
+            | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Unknown { .. } => false,
         }

@@ -69,6 +69,7 @@ impl Speech {
                 | ClientFrame::Got { .. }
                 | ClientFrame::Leave(_)
                 | ClientFrame::Send(_)
+                | ClientFrame::Renew(_)
                 | ClientFrame::BadSend { .. } => true,
             };
         match frame {
@@ -85,6 +86,7 @@ impl Speech {
             | ClientFrame::Got { .. }
             | ClientFrame::Leave(_)
             | ClientFrame::Send(_)
+            | ClientFrame::Renew(_)
             | ClientFrame::BadSend { .. } => {}
         }
         passes

@@ -1,5 +1,6 @@
 //! The task of a [`super::Client`].
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::delivering::Outgoing;
-use super::meetings::{Meetings, SayError, Saying};
+use super::meetings::{Meetings, Saying};
+use super::renewing::Renewing;
+use super::sockets::{Proof, Sockets};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
@@ -21,7 +24,9 @@ use crate::catch_up::Shared;
 use crate::deliveries::Deliveries;
 use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
-use crate::socket::{OpenError, RawSocket, Received};
+use crate::socket::{OpenError, RawSocket};
+
+mod saying;
 
 pub(super) struct Task {
     pub(super) shared: Shared,
@@ -36,6 +41,7 @@ pub(super) struct Task {
     pub(super) deliveries: Outgoing,
     /// The task that makes their calls.
     pub(super) deliverer: JoinSet<()>,
+    pub(super) renewing: Renewing,
     /// What is to be said on this socket.
     pub(super) outgoing: Vec<ClientFrame>,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
@@ -118,7 +124,10 @@ impl Task {
                     api.connect(failed.as_ref()).await
                 };
                 match assigned.await {
-                    Ok(assignment) => Ok(self.session.on_assigned(assignment)),
+                    Ok(assignment) => {
+                        self.renewing.token(api.token_ends_at().await);
+                        Ok(self.session.on_assigned(assignment))
+                    }
                     Err(error) => {
                         debug!(%error, "connect failed");
                         self.session.on_connect_failed(error)
@@ -142,20 +151,17 @@ impl Task {
     }
 
     /// Uses a socket until it ends.
-    async fn run_socket(
-        &mut self,
-        mut socket: RawSocket,
-        ticket: &str,
-    ) -> Result<Step, StopReason> {
-        let disconnect = match socket.hello(ticket, self.session.cursor()).await {
-            Ok(()) => self.receive_frames(&mut socket).await?,
+    async fn run_socket(&mut self, socket: RawSocket, ticket: &str) -> Result<Step, StopReason> {
+        let mut sockets = Sockets::new(socket);
+        let disconnect = match sockets.hello(ticket, self.session.cursor()).await {
+            Ok(()) => self.receive_frames(&mut sockets).await?,
             Err(_) => Disconnect::abnormal(),
         };
-        socket.finish().await;
+        sockets.finish().await;
         self.disconnected(&disconnect).await
     }
 
-    async fn receive_frames(&mut self, socket: &mut RawSocket) -> Result<Disconnect, StopReason> {
+    async fn receive_frames(&mut self, sockets: &mut Sockets) -> Result<Disconnect, StopReason> {
         self.tick = Duration::ZERO;
         let mut silent_at = Instant::now() + self.silence_max();
         let mut paused_at = None;
@@ -171,15 +177,10 @@ impl Task {
             let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
             let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
-            for frame in self.outgoing() {
-                if socket.say(&frame).await.is_err() {
-                    return Ok(Disconnect::abnormal());
-                }
-            }
-            let view_at = self.view_due_at();
-            if !self.say_idle(socket).await {
+            if !self.say_all(sockets).await? {
                 return Ok(Disconnect::abnormal());
             }
+            let view_at = self.view_due_at();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -215,66 +216,19 @@ impl Task {
                     silent_at = dead_at.map_or(silent_at, |dead_at| silent_at.min(dead_at));
                     continue;
                 }
-                received = socket.receive(), if reading => match received {
-                    Received::Frame(frame) => self.on_frame(frame).await?,
-                    Received::Closed(code) => {
-                        let reason = socket.close_reason().to_owned();
-                        return Ok(Disconnect { code, reason });
-                    }
-                    Received::Broken => return Ok(Disconnect::abnormal()),
-                    // Harmless, but they do not reset the silence timeout: only a frame of the
-                    // protocol proves that the delivery path to the node is alive.
-                    Received::Text(_) | Received::Binary(_) | Received::Pong(_) => continue,
+                due = self.renewing.due() => {
+                    self.renew(due, sockets);
+                    continue;
+                }
+                heard = sockets.receive(), if reading => match self.hear(heard, sockets).await? {
+                    ControlFlow::Break(disconnect) => return Ok(disconnect),
+                    ControlFlow::Continue(Proof::Alive) => {}
+                    ControlFlow::Continue(Proof::Nothing) => continue,
                 },
                 () = sleep_until(silent_at), if reading => return Ok(Disconnect::abnormal()),
             }
             // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
-        }
-    }
-
-    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
-    fn outgoing(&mut self) -> Vec<ClientFrame> {
-        if self.ready_at.is_some() && self.speech.is_taken("join") {
-            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
-        }
-        if self.ready_at.is_some() {
-            self.outgoing.extend(self.deliveries.frames());
-        }
-        std::mem::take(&mut self.outgoing)
-    }
-
-    fn on_saying(&mut self, saying: Saying) {
-        if self.ready_at.is_some() && self.speech.is_taken("send") {
-            self.outgoing.push(self.meetings.say(saying));
-        } else {
-            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
-        }
-    }
-
-    /// Handles a frame of a handle. Returns when the path is dead without an answer.
-    fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
-        let now = Instant::now();
-        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
-            return None;
-        }
-        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
-        self.outgoing.push(frame);
-        dead_at
-    }
-
-    /// When the view is to be said on this socket.
-    fn view_due_at(&self) -> Option<Instant> {
-        let view = &self.control.borrow().view;
-        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
-    }
-
-    /// Says whether the user is idle, if the node does not know it; false if the socket is broken.
-    async fn say_idle(&mut self, socket: &mut RawSocket) -> bool {
-        let is_idle = self.control.borrow().is_idle;
-        match self.ready_at.and_then(|_| self.speech.idle_due(is_idle)) {
-            Some(idle) => socket.say(&idle).await.is_ok(),
-            None => true,
         }
     }
 
@@ -293,26 +247,8 @@ impl Task {
         }
         let slot = shared.reserve_event().await?;
         let event = match &frame {
-            ServerFrame::Message { message, lacks_text: false, .. } => {
-                let event = shared.upsert(message.clone(), Source::Pushed);
-                self.read_threads_soon(&message.channel_id);
-                Some(event)
-            }
-            ServerFrame::Message { message, .. } => {
-                let text = shared.inbox().text_of(message);
-                match text {
-                    Some(text) => {
-                        let message = Message { text, ..message.clone() };
-                        Some(shared.upsert(message, Source::Pushed))
-                    }
-                    // Another text than the one here: the channel is read.
-                    None => {
-                        let named = std::slice::from_ref(&message.channel_id);
-                        shared.inbox().open_gap(Some(named), shared.node_now());
-                        self.schedule_catch_up(Duration::ZERO);
-                        None
-                    }
-                }
+            ServerFrame::Message { message, lacks_text, .. } => {
+                self.on_message(message, *lacks_text)
             }
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, details, .. } => {
@@ -335,6 +271,11 @@ impl Task {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
                 Some(self.on_resync(reason, *delay_ms))
             }
+            ServerFrame::Renewed { expires_at, .. } => {
+                self.renewing.token(Some(*expires_at));
+                self.plan_renewal();
+                None
+            }
             ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
             | ServerFrame::Read { .. }
@@ -344,20 +285,47 @@ impl Task {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
-            | ServerFrame::Unknown { .. } => self.on_signal(&frame),
+            | ServerFrame::Going(_)
+            | ServerFrame::Unknown { .. } => {
+                let is_of_outbox = self.deliveries.on_frame(&frame);
+                let events = if is_of_outbox { Vec::new() } else { self.meetings.on_frame(&frame) };
+                // Each takes a place of its own: the program may have room for one only.
+                drop(slot);
+                self.report(events).await?;
+                self.handled(&frame);
+                return Ok(());
+            }
         };
         if let Some(event) = event {
             slot.send(event);
         }
-        // Last: the cursor must never be ahead of the events that the program received.
-        self.session.on_frame(&frame);
-        self.status.lock().cursor = self.session.cursor().map(str::to_owned);
+        self.handled(&frame);
         Ok(())
     }
 
-    /// Handles a frame that is not of the stream. Returns its event, if it is one for the program.
-    fn on_signal(&mut self, frame: &ServerFrame) -> Option<Event> {
-        if self.deliveries.on_frame(frame) { None } else { self.meetings.on_frame(frame) }
+    /// A message was pushed. One without its text is read if this client has another text.
+    fn on_message(&mut self, message: &Message, lacks_text: bool) -> Option<Event> {
+        if !lacks_text {
+            let event = self.shared.upsert(message.clone(), Source::Pushed);
+            self.read_threads_soon(&message.channel_id);
+            return Some(event);
+        }
+        let text = self.shared.inbox().text_of(message);
+        if let Some(text) = text {
+            let message = Message { text, ..message.clone() };
+            return Some(self.shared.upsert(message, Source::Pushed));
+        }
+        let named = std::slice::from_ref(&message.channel_id);
+        self.shared.inbox().open_gap(Some(named), self.shared.node_now());
+        self.schedule_catch_up(Duration::ZERO);
+        None
+    }
+
+    /// The program has the frame's events.
+    fn handled(&mut self, frame: &ServerFrame) {
+        // Last: the cursor must never be ahead of the events that the program received.
+        self.session.on_frame(frame);
+        self.status.lock().cursor = self.session.cursor().map(str::to_owned);
     }
 
     fn on_resync(&mut self, reason: &str, delay_ms: u64) -> Event {
@@ -401,6 +369,8 @@ impl Task {
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Receipts { .. }
+            | ServerFrame::Going(_)
+            | ServerFrame::Renewed { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }
@@ -416,6 +386,7 @@ impl Task {
         if self.speech.is_taken("send") {
             self.deliveries.change(Deliveries::socket_opened);
         }
+        self.plan_renewal();
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
@@ -458,10 +429,12 @@ impl Task {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.status.lock().node_id = None;
-        self.meetings.disconnected();
+        let events = self.meetings.disconnected();
         self.deliveries.change(|outbox| outbox.socket_lost(Instant::now()));
+        self.renewing.stop();
         self.outgoing.clear();
         let next = self.session.on_disconnect(disconnect, lived);
+        self.report(events).await?;
         self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });
         next
     }
@@ -477,7 +450,5 @@ const fn new_interval(frame: &ServerFrame) -> Option<Duration> {
 const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
-/// How long to wait for the answer to a ping.
-const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.
-const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);

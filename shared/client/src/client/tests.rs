@@ -11,6 +11,8 @@ use crate::fake_server::{
 };
 use crate::{Source, TokenSource};
 
+mod moving;
+
 fn is_ready(event: &Event) -> bool {
     matches!(event, Event::Ready { .. })
 }

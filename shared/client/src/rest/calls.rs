@@ -381,6 +381,13 @@ impl Api {
         self.typed(Method::GET, &path, None, Assignment::read).await
     }
 
+    /// `GET /connect?renew=…`: a ticket for the node of a socket that is to outlive its token; for
+    /// another node if that one has gone.
+    pub async fn renewal(&self, node: &NodeId) -> Result<Assignment, ApiError> {
+        let path = format!("/connect?renew={node}");
+        self.typed(Method::GET, &path, None, Assignment::read).await
+    }
+
     /// `POST /dev/token`: local environments only.
     pub async fn dev_token(&self, user: &DevUser) -> Result<Token, ApiError> {
         let role = user.role.as_deref();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use messaging::Refusal;
-use messaging::connect::connect;
+use messaging::connect::{connect, hand_over, renew};
 use messaging::ports::NodeDirectory;
 use model::{ErrorCode, NodeId, limits};
 
@@ -177,4 +177,68 @@ async fn g7_without_the_directory_the_last_view_is_good_for_thirty_seconds() {
     fixture.clock.advance(Duration::from_secs(1));
     let refused = connect(&fixture.app, &caller("alice"), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
+}
+
+#[tokio::test]
+async fn g7_a_draining_node_hands_clients_over_as_the_balancer_places_them() {
+    let fixture = Fixture::new();
+    for (name, connections) in [("n1", 0), ("n2", 4), ("n3", 4)] {
+        fixture.node(name, connections).await;
+    }
+    let fleet = fixture.app.nodes.fleet().await.unwrap();
+    let leaving = node("n1");
+    let mut taken = Vec::new();
+    for n in 0..8 {
+        let caller = caller(&format!("u{n}"));
+        let next = hand_over(&fixture.app, &fleet, &leaving, &caller).await.unwrap();
+        assert!(next.ticket.contains(next.node_id.as_str()), "a ticket is for its node");
+        taken.push(next.node_id);
+    }
+    // The view of the fleet is as old as the drain: what was handed over counts at once.
+    for other in ["n2", "n3"] {
+        assert_eq!(taken.iter().filter(|id| **id == node(other)).count(), 4, "{taken:?}");
+    }
+    // It may still be reported: the client was given this node.
+    let first = caller("u0");
+    let reported = fixture.app.nodes.report(&taken[0], &first.workspace_id, &first.user_id);
+    reported.await.unwrap();
+    let fleet = fixture.app.nodes.fleet().await.unwrap();
+    let reports = fleet.iter().find(|one| one.lease.node_id == taken[0]).unwrap().reports.len();
+    assert_eq!(reports, 1);
+}
+
+#[tokio::test]
+async fn g7_nobody_is_handed_over_to_the_leaving_node_or_to_one_that_refuses_the_ticket() {
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    let fleet = fixture.app.nodes.fleet().await.unwrap();
+    assert!(hand_over(&fixture.app, &fleet, &node("n1"), &caller("a")).await.is_none());
+    fixture.node("n2", 0).await;
+    let mut fleet = fixture.app.nodes.fleet().await.unwrap();
+    for one in &mut fleet {
+        one.clock_ahead_ms = 60_000;
+    }
+    // The balancer has no better node then; this client has a socket.
+    assert!(hand_over(&fixture.app, &fleet, &node("n1"), &caller("a")).await.is_none());
+}
+
+#[tokio::test]
+async fn g8_a_renewal_is_for_the_same_node_unless_that_has_no_lease() {
+    let fixture = Fixture::new();
+    fixture.node("n1", 30).await;
+    fixture.node("n2", 0).await;
+    let (heavy, caller) = (node("n1"), caller("alice"));
+    let renewal = renew(&fixture.app, &caller, &heavy).await.unwrap();
+    assert_eq!(renewal.node.node_id, heavy, "it is not placed");
+    assert!(renewal.node.ticket.contains("n1") && renewal.alternates.is_empty());
+    assert_eq!(renewal.delay, Duration::ZERO);
+    assert_eq!(renewal.expires_at.since(renewal.server_time), limits::TICKET_TTL);
+    let fleet = fixture.app.nodes.fleet().await.unwrap();
+    assert!(fleet.iter().all(|one| one.pending == 0), "nor counted");
+    fixture.app.nodes.withdraw(&heavy).await.unwrap();
+    fixture.clock.advance(limits::FLEET_FRESH);
+    for gone in [heavy, node("n9")] {
+        let moved = renew(&fixture.app, &caller, &gone).await.unwrap();
+        assert_eq!(moved.node.node_id, node("n2"));
+    }
 }

@@ -21,6 +21,17 @@ fn sent() -> SendFrame {
     SendFrame { reference: 7, channel_id, id, text, after: None, quote: None }
 }
 
+fn renew(reference: Option<u64>) -> RenewFrame {
+    RenewFrame { reference, ticket: "secret".to_owned() }
+}
+
+#[test]
+fn a_renew_without_a_good_ticket_has_an_empty_one() {
+    let empty = |reference| Ok(ClientFrame::Renew(RenewFrame { reference, ticket: String::new() }));
+    assert_eq!(ClientFrame::decode(r#"{"type":"renew"}"#), empty(None));
+    assert_eq!(ClientFrame::decode(r#"{"type":"renew","ref":7,"ticket":null}"#), empty(Some(7)));
+}
+
 #[test]
 fn a_send_with_a_bad_field_is_refused_by_its_number() {
     let good = || ClientFrame::Send(sent()).encode().parse::<Value>().unwrap();
@@ -49,10 +60,16 @@ fn a_send_with_a_bad_field_is_refused_by_its_number() {
 #[test]
 fn a_hello_is_read() {
     let hello = Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
-    assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
+    let cursor = Some("1-1-0000abcd".to_owned());
+    assert_eq!(hello, Hello { ticket: "t".into(), cursor, accepts: Vec::new() });
     assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
-    let later = r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","b"]}"#;
-    assert_eq!(Hello::decode(later), Ok(hello));
+    assert!(!hello.takes("going"));
+    let listing =
+        r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","going"]}"#;
+    let listing = Hello::decode(listing).unwrap();
+    assert_eq!(listing, Hello { accepts: vec!["a".into(), "going".into()], ..hello });
+    assert!(listing.takes("going") && !listing.takes("b"));
+    assert_eq!(Hello::decode(&listing.encode()), Ok(listing));
     let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
     assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
 }
@@ -85,8 +102,10 @@ fn what_is_no_hello_closes() {
 
 #[test]
 fn debug_shows_no_ticket() {
-    let hello = Hello { ticket: "secret".into(), cursor: None };
+    let hello = Hello { ticket: "secret".into(), cursor: None, accepts: Vec::new() };
     assert!(!format!("{hello:?}").contains("secret"));
+    let renew = ClientFrame::Renew(renew(None));
+    assert!(!format!("{renew:?}").contains("secret"));
 }
 
 #[test]
@@ -104,6 +123,8 @@ fn a_frame_survives_the_wire() {
         ClientFrame::Leave(general()),
         ClientFrame::Join { channel_id: general(), after: None },
         ClientFrame::Join { channel_id: general(), after: Some(position()) },
+        ClientFrame::Renew(renew(None)),
+        ClientFrame::Renew(renew(Some(7))),
         ClientFrame::Send(sent()),
         ClientFrame::Send(SendFrame { after: Some(root()), quote: Some(root()), ..sent() }),
     ] {
@@ -126,6 +147,8 @@ fn what_is_no_known_frame_is_told_from_what_is_malformed() {
         (json!({ "type": "typing" }), "channel_id"),
         (json!({ "type": "typing", "channel_id": "general" }), "channel_id"),
         (json!({ "type": "typing", "channel_id": general().as_str(), "thread": 7 }), "thread"),
+        (json!({ "type": "renew", "ref": "7", "ticket": "t" }), "ref"),
+        (json!({ "type": "renew", "ticket": "t", "token": "t" }), "token"),
         (json!({ "type": "leave" }), "channel_id"),
         (json!({ "type": "join", "channel_id": general().as_str(), "after": "5" }), "after"),
         (json!({ "type": "view", "channels": "all" }), "channels"),

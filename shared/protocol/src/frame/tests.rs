@@ -2,6 +2,20 @@ use model::{MessageId, MessageText, SessionId, limits};
 
 use super::*;
 
+fn going() -> Going {
+    Going {
+        node_id: "N2".parse().unwrap(),
+        url: "wss://n2.example/socket".into(),
+        ticket: "secret".into(),
+        by: Duration::from_millis(5_000),
+    }
+}
+
+#[test]
+fn debug_shows_no_ticket() {
+    assert!(!format!("{:?}", ServerFrame::Going(going())).contains("secret"));
+}
+
 #[test]
 fn server_frames_survive_the_wire() {
     let message = Message::new(
@@ -75,6 +89,9 @@ fn answers_and_signals_survive_the_wire() {
     let at = SessionPosition { session: SessionId::mint(server_time, 1), n: 5 };
     for frame in [
         ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
+        ServerFrame::Going(going()),
+        ServerFrame::Renewed { reference: None, expires_at: Timestamp::from_unix_ms(5) },
+        ServerFrame::Renewed { reference: Some(7), expires_at: Timestamp::from_unix_ms(5) },
         ServerFrame::Presence {
             users: vec![
                 (users[0].clone(), Presence::Idle),

@@ -9,7 +9,7 @@ use model::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Ready, Refused, ServerFrame};
+use super::{Going, Ready, Refused, ServerFrame};
 use crate::{presence, receipts};
 
 impl ServerFrame {
@@ -139,6 +139,14 @@ struct Wire {
     delivered: Value,
     #[serde(default)]
     read: Value,
+    #[serde(default)]
+    url: Value,
+    #[serde(default)]
+    ticket: Value,
+    #[serde(default)]
+    by_ms: Value,
+    #[serde(default)]
+    expires_at: Value,
     // Of a channel's details. Frames of other types may have fields of these names and other types.
     #[serde(default)]
     name: Value,
@@ -203,6 +211,16 @@ impl Wire {
                     self.archived.as_array()?.iter().map(parsed).collect::<Option<_>>()?
                 },
             }),
+            "renewed" => Some(ServerFrame::Renewed {
+                reference: self.reference.as_u64(),
+                expires_at: Timestamp::from_unix_ms(self.expires_at.as_u64()?),
+            }),
+            Going::KIND => Some(ServerFrame::Going(Going {
+                node_id: self.node_id?.parse().ok()?,
+                url: self.url.as_str()?.to_owned(),
+                ticket: self.ticket.as_str()?.to_owned(),
+                by: Duration::from_millis(self.by_ms.as_u64()?),
+            })),
             "presence" => Some(ServerFrame::Presence { users: presence::decode(&self.users)? }),
             "read" => Some(ServerFrame::Read {
                 log: log(self.channel_id, self.thread)?,

@@ -216,10 +216,25 @@ impl Query {
     /// # Errors
     /// `invalid_field` if it is not a node id, or is repeated.
     pub fn failed(&self) -> Result<Option<NodeId>, Problem> {
-        self.one("failed")?
+        self.node("failed")
+    }
+
+    /// `renew`: the node whose socket is to last longer. Not beside `failed`.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is not a node id, is repeated, or there is a `failed`.
+    pub fn renew(&self) -> Result<Option<NodeId>, Problem> {
+        let renew = self.node("renew")?;
+        if renew.is_some() && self.one("failed")?.is_some() {
+            return Err(Problem::invalid_field("renew", "Not together with failed"));
+        }
+        Ok(renew)
+    }
+
+    fn node(&self, field: &'static str) -> Result<Option<NodeId>, Problem> {
+        self.one(field)?
             .map(|text| {
-                NodeId::parse(text)
-                    .map_err(|_form| Problem::invalid_field("failed", "Not a node id"))
+                NodeId::parse(text).map_err(|_form| Problem::invalid_field(field, "Not a node id"))
             })
             .transpose()
     }

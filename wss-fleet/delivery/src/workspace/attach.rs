@@ -9,7 +9,7 @@ use protocol::close::CloseCode;
 use protocol::frame::{self, Ready, ServerFrame};
 use protocol::publication::{Payload, Publication, Recipients};
 
-use super::{Attach, Attached, Effect, LoadedUser, StreamState, Turn, Workspace};
+use super::{Attach, Attached, Effect, LoadedUser, Movable, StreamState, Turn, Workspace};
 use crate::audience::SocketId;
 use crate::numbers::EntryNumber;
 use crate::roster::UserKey;
@@ -266,10 +266,23 @@ impl Workspace {
 
     fn attach(&mut self, key: UserKey, waiting: &Waiting, frames: Vec<Bytes>, turn: &mut Turn<'_>) {
         let socket = waiting.attach.socket;
-        self.sockets.insert(socket, Attached::new(key, socket, self.era, turn.now));
+        let attached = Attached::new(key, &waiting.attach, self.era, turn.now);
+        self.sockets.insert(socket, attached);
         self.roster.add_socket(key, socket);
         self.note_presence(key, turn.now);
         turn.effects.push(Effect::Ready { socket, frames });
+    }
+
+    /// The clients that can be handed over to another node, in order.
+    #[must_use]
+    pub fn movable(&self) -> Vec<Movable> {
+        let movable = |(socket, attached): (&SocketId, &Attached)| {
+            let user = self.roster.user(attached.key).filter(|_| attached.takes_going)?;
+            Some(Movable { socket: *socket, user: user.id.clone(), ends_at: attached.ends_at })
+        };
+        let mut movable: Vec<Movable> = self.sockets.iter().filter_map(movable).collect();
+        movable.sort_unstable_by_key(|one| one.socket);
+        movable
     }
 
     pub(super) fn expire_waiting(&mut self, turn: &mut Turn<'_>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{
     ChannelId, ConnectionId, EntryId, Member, Message, MessageId, MessageRef, Position,
-    PublicationId, Timestamp, UserId,
+    PublicationId, Timestamp, UserId, WorkspaceId,
 };
 use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
@@ -32,6 +32,32 @@ pub struct Attach {
     pub user: UserId,
     /// The cursor to resume from, as the client sent it.
     pub cursor: Option<String>,
+    /// When the user's token expires.
+    pub ends_at: Timestamp,
+    /// Whether the client handles `going`.
+    pub takes_going: bool,
+}
+
+/// What a valid ticket for this node says of a socket that is to last longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its user.
+    pub user: UserId,
+    /// When the user's token expires.
+    pub ends_at: Timestamp,
+}
+
+/// A client that can be handed over to another node: it handles `going`, and is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movable {
+    /// Its socket.
+    pub socket: SocketId,
+    /// Its user.
+    pub user: UserId,
+    /// When the user's token expires.
+    pub ends_at: Timestamp,
 }
 
 /// A user's rows, read strongly after the user was registered.
@@ -112,6 +138,15 @@ pub enum Input {
         socket: SocketId,
         /// What it said.
         frame: ClientFrame,
+    },
+    /// A client presented a ticket that was made with a newer token.
+    Renew {
+        /// Its socket.
+        socket: SocketId,
+        /// The client's number for it.
+        reference: Option<u64>,
+        /// Whom the ticket is for, and when that token expires; `None` if it is not valid.
+        ticket: Option<Renewal>,
     },
     /// The answer to [`Effect::LoadUser`]; `None` if the store refuses only this read.
     UserLoaded {

@@ -80,6 +80,8 @@ impl Workspace {
                 self.on_question(socket, Question::Join { channel_id, after }, turn);
             }
             ClientFrame::Send(send) => self.on_question(socket, Question::Send(send), turn),
+            // Its ticket is for the node: see `Input::Renew`.
+            ClientFrame::Renew(_) => {}
             ClientFrame::BadSend { reference, code, field } => {
                 let (reference, field) = (Some(reference), Some(field));
                 let refused = Refused { reference, field, ..Refused::of(code) };

@@ -149,7 +149,9 @@ impl Fixture {
         let socket =
             SocketId { shard: u16::from(self.serial.is_multiple_of(2)), serial: self.serial };
         let connection_id = format!("S{}", self.serial).parse().unwrap();
-        self.input(Input::Attach(Attach { socket, connection_id, user: user(name), cursor }));
+        let (user, ends_at, takes_going) = (user(name), ends_at(self.serial), self.serial != 2);
+        let attach = Attach { socket, connection_id, user, cursor, ends_at, takes_going };
+        self.input(Input::Attach(attach));
         socket
     }
 
@@ -264,6 +266,11 @@ impl Fixture {
     }
 }
 
+/// When the token of the socket with this number expires.
+fn ends_at(serial: u64) -> Timestamp {
+    Timestamp::from_unix_ms(1_900_000_000_000 + serial)
+}
+
 /// A message's text, `ready`/`ready+` (resumed), a change's name, or the frame's type.
 fn text_of(frame: &[u8]) -> String {
     let text = std::str::from_utf8(frame).unwrap();
@@ -297,6 +304,8 @@ fn text_of(frame: &[u8]) -> String {
             let said = |(user, is): &(UserId, Presence)| format!(" {user}:{}", is.as_str());
             format!("presence{}", users.iter().map(said).collect::<String>())
         }
+        ServerFrame::Going(_) => "going".to_owned(),
+        ServerFrame::Renewed { expires_at, .. } => format!("renewed {}", expires_at.unix_ms()),
         ServerFrame::Unknown { .. } => "?".to_owned(),
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::{Timestamp, limits};
 use protocol::frame::ServerFrame;
 
-use super::{Turn, Workspace};
-use crate::audience::{Audience, SocketId};
+use super::{Attach, Turn, Workspace};
+use crate::audience::Audience;
 use crate::delivered::Era;
 use crate::roster::UserKey;
 
@@ -22,14 +22,19 @@ pub(super) struct Attached {
     tick: u16,
     /// Whether its user is away from it.
     pub(super) is_idle: bool,
+    /// Whether its client handles `going`.
+    pub(super) takes_going: bool,
+    /// When its user's token expires.
+    pub(super) ends_at: Timestamp,
 }
 
 impl Attached {
     /// Spreads the first ticks of sockets that were attached together.
-    pub(super) fn new(key: UserKey, socket: SocketId, era: Era, now: Timestamp) -> Self {
-        let earlier = bits(socket.serial % SPREAD);
+    pub(super) fn new(key: UserKey, attach: &Attach, era: Era, now: Timestamp) -> Self {
+        let earlier = bits(attach.socket.serial % SPREAD);
         let tick = bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier);
-        Self { key, era, tick, is_idle: false }
+        let Attach { ends_at, takes_going, .. } = *attach;
+        Self { key, era, tick, is_idle: false, takes_going, ends_at }
     }
 
     /// Moments until the tick is due; 0 if it is. If the clock was set, the tick counts as due.

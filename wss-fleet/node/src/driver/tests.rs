@@ -10,11 +10,11 @@ use super::*;
 use crate::test_hub::TestHub;
 
 impl TestHub {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::at(Timestamp::from_unix_ms(1_767_225_600_000))
     }
 
-    fn hello(&self) -> Vec<u8> {
+    pub(crate) fn hello(&self, accepts: &[&str]) -> Vec<u8> {
         let expires_at = self.hub.now().plus(Duration::from_secs(60));
         let principal = Principal {
             workspace_id: "w".parse().unwrap(),
@@ -26,13 +26,18 @@ impl TestHub {
         let issued_at = self.hub.now();
         let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
         let ticket = self.hub.ports.tickets.issue(&ticket);
-        let payload = Hello { ticket, cursor: None }.encode().into_bytes();
+        let accepts = accepts.iter().map(|kind| (*kind).to_owned()).collect();
+        let payload = Hello { ticket, cursor: None, accepts }.encode().into_bytes();
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
         [&[0x81, 0x80 | 126][..], &length, &[0; 4], &payload].concat()
     }
 
     /// Opens a socket on pipes; the peer reads what the node wrote.
-    fn open<R>(&self, reader: R, early: Vec<u8>) -> (tokio::task::JoinHandle<()>, DuplexStream)
+    pub(crate) fn open<R>(
+        &self,
+        reader: R,
+        early: Vec<u8>,
+    ) -> (tokio::task::JoinHandle<()>, DuplexStream)
     where
         R: AsyncRead + Send + Unpin + 'static,
     {
@@ -63,7 +68,7 @@ async fn all_of(mut peer: DuplexStream) -> Vec<u8> {
     read
 }
 
-fn is_close(frame: &[u8], code: CloseCode) -> bool {
+pub(crate) fn is_close(frame: &[u8], code: CloseCode) -> bool {
     let number = code.number().to_be_bytes();
     frame.first() == Some(&0x88) && frame.get(2..4) == Some(&number[..])
 }
@@ -73,7 +78,7 @@ async fn a_panic_costs_one_socket_and_not_the_node() {
     let fixture = TestHub::start();
     let (mut client, reader) = tokio::io::duplex(64 * 1024);
     let (neighbour, mut pushed) = fixture.open(reader, Vec::new());
-    client.write_all(&fixture.hello()).await.unwrap();
+    client.write_all(&fixture.hello(&[])).await.unwrap();
     let mut first = [0; 1];
     pushed.read_exact(&mut first).await.unwrap();
     assert_eq!(first, [0x81], "ready");

@@ -276,3 +276,62 @@ fn g9_a_resuming_client_is_not_told_of_a_membership_whose_entry_is_in_the_ring()
     fixture.input(Input::UserLoaded { user: user("bob"), registration, loaded });
     assert_eq!(fixture.delivered(), [(bob, "ready+".to_owned())]);
 }
+
+#[test]
+fn who_handles_going_and_is_attached_can_be_handed_over() {
+    let mut fixture = Fixture::linked();
+    let alice = fixture.attach("alice", &[]);
+    let bob = fixture.attach("bob", &[]);
+    let again = fixture.attach("alice", &[]);
+    let carol = fixture.attach_with("carol", None);
+    let movable = |socket: SocketId, name: &str| Movable {
+        socket,
+        user: user(name),
+        ends_at: ends_at(socket.serial),
+    };
+    let expected = |of: &[(SocketId, &str)]| {
+        let mut all: Vec<_> = of.iter().map(|(socket, name)| movable(*socket, name)).collect();
+        all.sort_unstable_by_key(|one| one.socket);
+        all
+    };
+    // Bob's client, the second one, does not list `going`, and carol's rows are not read yet.
+    let now = expected(&[(alice, "alice"), (again, "alice")]);
+    assert_eq!(fixture.workspace.movable(), now);
+    fixture.load("carol", &[]);
+    fixture.input(Input::Detach(alice));
+    assert_eq!(fixture.workspace.movable(), expected(&[(again, "alice"), (carol, "carol")]));
+    assert!(fixture.workspace.movable().iter().all(|one| one.socket != bob));
+}
+
+#[test]
+fn g8_a_socket_lasts_as_long_as_a_newer_token_of_the_same_user_and_workspace() {
+    let mut fixture = Fixture::linked();
+    let alice = fixture.attach("alice", &[]);
+    let until = ends_at(alice.serial);
+    let later = until.plus(Duration::from_secs(60));
+    let ticket = |workspace: &str, name: &str| Renewal {
+        workspace: workspace.parse().unwrap(),
+        user: user(name),
+        ends_at: later,
+    };
+    let own = fixture.workspace.id.as_str().to_owned();
+    for (ticket, answer) in [
+        (None, "refused invalid_token"),
+        (Some(ticket(&own, "bob")), "refused forbidden"),
+        (Some(ticket("elsewhere", "alice")), "refused forbidden"),
+    ] {
+        fixture.input(Input::Renew { socket: alice, reference: None, ticket });
+        assert_eq!(fixture.delivered(), [(alice, answer.to_owned())]);
+        assert_eq!(fixture.workspace.ends_at(alice), Some(until));
+    }
+    let ticket = Some(ticket(&own, "alice"));
+    fixture.input(Input::Renew { socket: alice, reference: Some(7), ticket: ticket.clone() });
+    assert_eq!(fixture.delivered(), [(alice, format!("renewed {}", later.unix_ms()))]);
+    assert_eq!(fixture.workspace.ends_at(alice), Some(later));
+    assert_eq!(fixture.workspace.movable()[0].ends_at, later, "for a ticket to another node");
+    // Not before its `ready`.
+    let bob = fixture.attach_with("bob", None);
+    fixture.input(Input::Renew { socket: bob, reference: None, ticket });
+    assert_eq!(fixture.effects, [Effect::Close { socket: bob, code: CloseCode::BadFrame }]);
+    assert_eq!(fixture.workspace.ends_at(bob), None);
+}

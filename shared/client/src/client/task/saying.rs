@@ -1,0 +1,148 @@
+//! What the task says on its socket, and how it moves to the next one.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use protocol::client_frame::ClientFrame;
+use protocol::frame::{Ready, ServerFrame};
+use tokio::time::Instant;
+
+use super::Task;
+use crate::client::meetings::{SayError, Saying};
+use crate::client::renewing::{Due, Renewed};
+use crate::client::sockets::{Heard, Proof, Sockets};
+use crate::event::Event;
+use crate::session::{Disconnect, StopReason};
+
+impl Task {
+    /// Says what is to be said on this socket now, and closes the one before it once that is of no more
+    /// use. Returns false if the socket is broken.
+    pub(super) async fn say_all(&mut self, sockets: &mut Sockets) -> Result<bool, StopReason> {
+        if sockets.has_old() && self.meetings.has_moved() {
+            sockets.close_old().await;
+            let events = self.meetings.moved();
+            self.report(events).await?;
+        }
+        for frame in self.outgoing() {
+            if sockets.say(&frame).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Handles what came on the sockets; breaks when the one that is used has ended.
+    pub(super) async fn hear(
+        &mut self,
+        heard: Heard,
+        sockets: &mut Sockets,
+    ) -> Result<ControlFlow<Disconnect, Proof>, StopReason> {
+        match heard {
+            Heard::Frame(ServerFrame::Going(going)) => {
+                sockets.open_next(&self.shared.api, &self.status, going);
+            }
+            Heard::Frame(frame) => self.on_frame(frame).await?,
+            Heard::Moved(ready) => self.on_moved(ready).await?,
+            Heard::Ended(disconnect) => return Ok(ControlFlow::Break(disconnect)),
+            Heard::Old(frame) => {
+                let events = self.meetings.on_old_frame(&frame);
+                self.report(events).await?;
+                return Ok(ControlFlow::Continue(Proof::Nothing));
+            }
+            Heard::OldEnded => {
+                let events = self.meetings.moved();
+                self.report(events).await?;
+                return Ok(ControlFlow::Continue(Proof::Nothing));
+            }
+            Heard::Nothing => return Ok(ControlFlow::Continue(Proof::Nothing)),
+        }
+        Ok(ControlFlow::Continue(Proof::Alive))
+    }
+
+    /// The next socket is ready: it is used from now on. The one before it still brings what was said
+    /// before the new one joined.
+    pub(super) async fn on_moved(&mut self, ready: Ready) -> Result<(), StopReason> {
+        let events = self.meetings.moved();
+        self.report(events).await?;
+        self.meetings.moves();
+        self.lost_at = Some(Instant::now());
+        // What it was to answer is sent again on the new one.
+        self.deliveries.change(|outbox| outbox.socket_lost(Instant::now()));
+        self.on_frame(ServerFrame::Ready(ready)).await
+    }
+
+    /// Plans to renew the token of this socket, if its node takes that.
+    pub(super) fn plan_renewal(&mut self) {
+        self.renewing.stop();
+        if self.speech.is_taken("renew") {
+            self.renewing.plan(&self.shared.api, &mut self.backoff);
+        }
+    }
+
+    /// Renews the token of this socket.
+    pub(super) fn renew(&mut self, due: Due, sockets: &mut Sockets) {
+        let Some(node) = self.status.lock().node_id.clone() else { return self.renewing.stop() };
+        let outcome = match due {
+            Due::Attempt => return self.renewing.begin(self.shared.api.clone(), node),
+            Due::Attempted(outcome) => outcome,
+        };
+        match self.renewing.attempted(&node, outcome) {
+            Some(Renewed::Say(frame)) => self.outgoing.push(frame),
+            Some(Renewed::Move(going)) => {
+                sockets.open_next(&self.shared.api, &self.status, going);
+            }
+            None => {}
+        }
+        // It may be refused, or fail: the token of this socket still ends when it did.
+        self.plan_renewal();
+    }
+
+    pub(super) async fn report(&self, events: Vec<Event>) -> Result<(), StopReason> {
+        for event in events {
+            self.shared.reserve_event().await?.send(event);
+        }
+        Ok(())
+    }
+
+    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
+    fn outgoing(&mut self) -> Vec<ClientFrame> {
+        if self.ready_at.is_some() && self.speech.is_taken("join") {
+            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
+        }
+        let is_idle = self.control.borrow().is_idle;
+        let idle = self.ready_at.and_then(|_| self.speech.idle_due(is_idle));
+        self.outgoing.extend(idle);
+        if self.ready_at.is_some() {
+            self.outgoing.extend(self.deliveries.frames());
+        }
+        std::mem::take(&mut self.outgoing)
+    }
+
+    pub(super) fn on_saying(&mut self, saying: Saying) {
+        if self.ready_at.is_some() && self.speech.is_taken("send") {
+            self.outgoing.push(self.meetings.say(saying));
+        } else {
+            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
+        }
+    }
+
+    /// Handles a frame of a handle. Returns when the path is dead without an answer.
+    pub(super) fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
+        let now = Instant::now();
+        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
+            return None;
+        }
+        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
+        self.outgoing.push(frame);
+        dead_at
+    }
+
+    /// When the view is to be said on this socket.
+    pub(super) fn view_due_at(&self) -> Option<Instant> {
+        let view = &self.control.borrow().view;
+        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
+    }
+}
+
+/// How long to wait for the answer to a ping.
+const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
