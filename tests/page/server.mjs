@@ -24,6 +24,8 @@ export class FakeServer {
   resumed = false;
   /** What `ready` says that the node takes, and the frames that came after `hello`. */
   accepts = ["ping", "typing", "view", "idle"];
+  /** The answer to every `/channels/{id}/members`. */
+  members = [];
   frames = [];
   answersPings = true;
   #socket = null;
@@ -58,7 +60,16 @@ export class FakeServer {
 
   /** Makes one of the channels a meeting, which keeps nothing. */
   keepNothing(name) {
-    this.channels.find((channel) => channel.name === name).contract = "ephemeral";
+    return this.#setContract(name, "ephemeral");
+  }
+
+  /** Makes one of the channels deliver first. */
+  deliverFirst(name) {
+    return this.#setContract(name, "deliver_first");
+  }
+
+  #setContract(name, contract) {
+    this.channels.find((channel) => channel.name === name).contract = contract;
     return this.idOf(name);
   }
 
@@ -114,7 +125,7 @@ export class FakeServer {
       const messages = thread === null ? this.history : (this.replies.get(thread) ?? []);
       return [200, { messages, next_offset: null }];
     }
-    if (path.endsWith("/members")) return [200, { members: [], next_offset: null }];
+    if (path.endsWith("/members")) return [200, { members: this.members, next_offset: null }];
     if (path === "/messages") {
       const message = { ...JSON.parse(body), sender_id: "alice", duplicate: false };
       this.posted.push(message.message);

@@ -2,7 +2,7 @@
 //
 // Invariant: text is sent to the log that was open when it was typed, or nowhere.
 
-import { isMeeting } from "./contracts.js";
+import { isMeeting, takesChanges } from "./contracts.js";
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
 import { channelOf } from "./logs.js";
 import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
@@ -79,7 +79,7 @@ export class Composer {
     this.#suggestions.render();
     this.#typingLine.render(log);
     this.#tray.render(log);
-    setHidden(this.#parts.fileHint, isMeeting(shown));
+    setHidden(this.#parts.fileHint, shown !== null && !takesChanges(shown));
     setAttribute(this.#parts.send, "disabled", !this.#isSendable());
   }
 
@@ -144,7 +144,7 @@ export class Composer {
   }
 
   #takesFiles() {
-    return this.#refusal() === null && !isMeeting(this.#store.active);
+    return this.#refusal() === null && takesChanges(this.#store.active);
   }
 
   #renderNote() {

@@ -2,16 +2,21 @@
 
 import { Api } from "./api.js";
 import { Attachments } from "./attachments.js";
+import { Deliveries, isDelivered } from "./deliveries.js";
 import { Edits } from "./edits.js";
+import { Got } from "./got.js";
 import { Idle } from "./idle.js";
+import { LocalDb } from "./local_db.js";
 import { Meetings } from "./meetings.js";
 import { Outbox } from "./outbox.js";
+import { Owners } from "./owners.js";
 import { Pins } from "./pins.js";
 import { Presence } from "./presence.js";
 import { Probes } from "./probes.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
 import { ReadState } from "./read_state.js";
+import { Receipts } from "./receipts.js";
 import { Screen } from "./screen.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
@@ -47,7 +52,10 @@ export class Core {
       typists: (frame) => this.typing.onFrame(frame),
       present: (frame) => this.presence.onFrame(frame),
       listRead: () => this.#listRead(),
-      logRead: (log) => this.outbox.logRead(log),
+      logRead: (log) => {
+        this.outbox.logRead(log);
+        this.got.note(log);
+      },
       waitingLogs: () => this.outbox.waitingLogs(),
     });
     const isBehind = (log) => this.sync.isBehind(log);
@@ -64,9 +72,10 @@ export class Core {
         this.screen.attached();
         this.idle.attached();
         this.meetings.attached(session);
+        this.deliveries.attached(session);
+        this.got.attached(session);
       },
-      frame: (frame, session) =>
-        this.meetings.onFrame(frame) || this.sync.onFrame(frame, session),
+      frame: (frame, session) => this.#onFrame(frame, session),
       changed: () => this.#connectionChanged(),
     });
     this.probes = new Probes(this.connection);
@@ -79,11 +88,27 @@ export class Core {
       ended: (channelId) => this.#meetingEnded(channelId),
       mayBeOver: () => this.sync.channelList.refreshSoon(),
     });
+    this.#makeDeliveries(workspaceId, userId, locks);
     this.sync.attach(this.connection);
     claimTab(storages.session, locks).then((owner) => {
       this.#owner = owner;
       this.#restore();
     });
+  }
+
+  /** What channels need that deliver first. */
+  #makeDeliveries(workspaceId, userId, locks) {
+    const { api, connection, storages, store } = this;
+    const now = () => api.clock.now();
+    const name = `inkwire.${workspaceId}.${userId}`;
+    const db = new LocalDb(name, () => globalThis.indexedDB, storages.local);
+    this.receipts = new Receipts(store, db, now);
+    this.got = new Got(store, connection, now);
+    const { receipts } = this;
+    const owners = new Owners(locks);
+    this.deliveries = new Deliveries({ api, store, connection, receipts, db, owners });
+    this.receipts.load();
+    this.deliveries.restore();
   }
 
   start() {
@@ -97,9 +122,11 @@ export class Core {
       this.threads.stop();
       this.outbox.hold();
       this.connection.goOffline();
+      this.deliveries.setOffline(true);
       return;
     }
     this.connection.goOnline();
+    this.deliveries.setOffline(false);
     setTimeout(() => {
       if (!this.api.offline) this.outbox.release();
     }, RELEASE_ANYWAY_MS);
@@ -109,6 +136,7 @@ export class Core {
   submit(log, text, attachments) {
     this.probes.beforeSend();
     if (this.store.isInMeeting(log)) return this.meetings.submit(log, text);
+    if (isDelivered(this.store, log)) return this.deliveries.submit(log, text);
     this.outbox.submit(log, text, attachments);
   }
 
@@ -128,14 +156,23 @@ export class Core {
   get hasUnsaved() {
     const { drafts } = this.store;
     const isInMemory = this.meetings.hasUnsent || drafts.hasPassing || !drafts.isStored;
-    return this.outbox.unsent > 0 || isInMemory || this.attachments.hasAny;
+    const unsent = this.outbox.unsent + this.deliveries.unsent;
+    return unsent > 0 || isInMemory || this.attachments.hasAny;
   }
 
   #retryCalls() {
     this.api.retryNow();
     this.sync.channelList.retryNow();
     this.outbox.retryNow();
+    this.deliveries.retryNow();
     this.reactions.retryNow();
+  }
+
+  #onFrame(frame, session) {
+    const isAnswer = this.deliveries.onFrame(frame);
+    if (frame.type === "receipts") this.receipts.onFrame(frame);
+    else if (!isAnswer && !this.meetings.onFrame(frame)) this.sync.onFrame(frame, session);
+    if (frame.type === "message") this.got.note(frame.message.channel_id);
   }
 
   #connectionChanged() {
@@ -155,6 +192,8 @@ export class Core {
     this.#restore();
     this.outbox.refuseFormer();
     this.meetings.listRead();
+    this.deliveries.listRead();
+    this.got.all();
     if (!this.api.offline) this.outbox.release();
   }
 

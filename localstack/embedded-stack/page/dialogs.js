@@ -1,7 +1,7 @@
 // The dialogs: new channel, new direct message, new member, details of a channel, the own name, and
 // the question before a removal.
 
-import { isMeeting, MEETING_FIELDS } from "./contracts.js";
+import { contractFields, isMeeting } from "./contracts.js";
 import { avatar, byId, element, setHidden, setText } from "./dom.js";
 import { strangersWarning, userIdsError } from "./people.js";
 import { PEOPLE } from "./store.js";
@@ -21,7 +21,7 @@ export function prepareDialogs(store, actions) {
       const members = [...new Set([...fields.getAll("member"), ...others])];
       const visibility = fields.has("public") ? "public" : "private";
       const name = fields.get("name").trim();
-      const contract = fields.get("keeps") === "nothing" ? MEETING_FIELDS : {};
+      const contract = contractFields(fields.get("keeps"));
       return createChannel({ type: "GROUP_CHANNEL", name, visibility, members, ...contract });
     },
     done: showChannel,
@@ -29,10 +29,10 @@ export function prepareDialogs(store, actions) {
   const newDm = prepare("dm-dialog", {
     users: (fields) => [fields.get("user").trim()],
     store,
-    submit: (_, [user]) => {
+    submit: (fields, [user]) => {
       if (user === store.userId)
         throw new Error(`You are “${user}”: a direct message needs another person.`);
-      return createChannel({ type: "DM", members: [user] });
+      return createChannel({ type: "DM", members: [user], ...contractFields(fields.get("keeps")) });
     },
     done: showChannel,
   });

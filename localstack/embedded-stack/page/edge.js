@@ -1,6 +1,7 @@
 // What is shown above the oldest message: the beginning, a button, or why there are no messages.
 
-import { element, nameNode } from "./dom.js";
+import { deliversFirst } from "./contracts.js";
+import { element, icon, nameNode } from "./dom.js";
 import { counted } from "./text.js";
 import { PEOPLE } from "./store.js";
 
@@ -152,10 +153,19 @@ function beginning(channel, store) {
     { class: "beginning", "data-testid": "history-start" },
     titleNode(channel, store),
     element("p", {}, ...words),
+    ...(deliversFirst(channel) ? [element("p", {}, FIRST_WORDS)] : []),
   );
 }
 
 function titleNode(channel, store) {
-  const mark = channel.type === "DM" ? [] : ["# "];
-  return element("h2", {}, ...mark, nameNode(store.nameOf(channel)));
+  return element("h2", {}, ...markOf(channel), nameNode(store.nameOf(channel)));
 }
+
+function markOf(channel) {
+  if (deliversFirst(channel)) return [icon("bolt")];
+  return channel.type === "DM" ? [] : ["# "];
+}
+
+const FIRST_WORDS =
+  "Messages are delivered at once and stored seconds later. The ticks of your own ones say how far " +
+  "they have come: press them to see more.";

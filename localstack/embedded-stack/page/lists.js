@@ -3,7 +3,7 @@
 // Invariants: a dialog about a channel closes when that channel is no longer the open one; nothing
 // is listed of channels that the user is no longer in.
 
-import { isMeeting } from "./contracts.js";
+import { takesChanges } from "./contracts.js";
 import { problemText } from "./dialogs.js";
 import { byId, element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 import { timeOf } from "./ids.js";
@@ -57,7 +57,7 @@ function preparePins(store, calls, showMessage) {
     dialog.open((offset) => calls.pins(id, offset));
   });
   return () => {
-    setHidden(byId("pins"), store.active === null || isMeeting(store.active));
+    setHidden(byId("pins"), store.active === null || !takesChanges(store.active));
     if (store.active?.channel_id !== channelId) dialog.close();
     dialog.render();
   };

@@ -27,7 +27,6 @@ export class Meetings {
   #meetings = new Map();
   /** Own messages that the node has not answered, by `ref`. */
   #asked = new Map();
-  #lastRef = 0;
   #lastId;
   #timer = null;
 
@@ -191,11 +190,11 @@ export class Meetings {
 
   #send(message) {
     const { id, channel_id, message: text } = message;
-    this.#lastRef += 1;
-    const frame = { type: "send", ref: this.#lastRef, channel_id, id, message: text };
+    const ref = this.#connection.nextRef();
+    const frame = { type: "send", ref, channel_id, id, message: text };
     if (this.#connection.send(frame)) {
       Object.assign(message, { delivery: "sending", reason: null });
-      this.#asked.set(this.#lastRef, message);
+      this.#asked.set(ref, message);
     } else fail(message, UNCONNECTED);
     this.#store.changed();
   }

@@ -2,6 +2,7 @@
 // that act on it. The same message may be in two views, the root of a thread in the channel and
 // beside it.
 
+import { takesChanges } from "./contracts.js";
 import { problemText } from "./dialogs.js";
 import { element, icon, initial, setAttribute, setHidden, setText } from "./dom.js";
 import { logOf, logOfMessage } from "./logs.js";
@@ -15,7 +16,9 @@ import {
   updateFiles,
   updatePinned,
   updateReactions,
+  updateTime,
 } from "./rows.js";
+import { ticksButton, updateTicks } from "./ticks_view.js";
 
 export class MessageRows {
   #store;
@@ -25,8 +28,8 @@ export class MessageRows {
 
   /**
    * `actions` has `retry(id)`, `copy(text)`, `discard(id)`, `askToDelete(message)`,
-   * `picture(file)`, `saveFile(file)`, `edits`, `reactions`, `pins`, `threads` and
-   * `openThread(message, opener)`. `place` is `channel`, whose messages lead to their threads, or
+   * `picture(file)`, `saveFile(file)`, `edits`, `reactions`, `pins`, `threads`, `receipts`,
+   * `showPlaces(message)` and `openThread(message, opener)`. `place` is `channel`, whose messages lead to their threads, or
    * `thread`.
    */
   constructor(store, actions, picker, place) {
@@ -41,6 +44,9 @@ export class MessageRows {
     const { message } = row;
     const own = message.sender_id === this.#store.userId;
     setAttribute(node, "data-delivery", message.delivery);
+    // Until it leaves this page, a message may get another id.
+    setAttribute(node, "data-message-id", message.id);
+    updateTime(node.querySelector("time"), row.at);
     setAttribute(node, "data-own", own);
     setAttribute(node, "data-compact", row.compact);
     setAttribute(node, "data-missed", row.missed);
@@ -60,17 +66,17 @@ export class MessageRows {
     setHidden(delivery, !own || deleted);
     if (own) this.#updateDelivery(delivery, message);
     const isStored = message.delivery === "stored" && !deleted;
-    const isOpen = isStored && this.#store.active !== null;
+    const { active } = this.#store;
+    const isOpen = isStored && active !== null && takesChanges(active);
     // An archived channel takes neither reactions, edits nor pins, but their removal.
     const takesMore = isOpen && !this.#store.active.archived;
     this.#updateReactions(node, message, takesMore);
     this.#updateReplies(node, message);
     const canPin = takesMore || (isOpen && message.pinned !== undefined);
-    this.#updateTools(node, message, own ? isOpen : canPin);
-    for (const tool of node.querySelectorAll("[data-testid=react], [data-testid=edit]"))
-      setHidden(tool, !takesMore);
-    const begin = node.querySelector("[data-testid=reply]");
-    if (begin) setHidden(begin, !takesMore || !hasThreads(this.#store.active));
+    this.#updateTools(node, message, !deleted);
+    for (const tool of node.querySelectorAll(MORE_TOOLS)) setHidden(tool, !takesMore);
+    const remove = node.querySelector("[data-testid=delete]");
+    if (remove) setHidden(remove, !isOpen);
     this.#updatePin(node.querySelector(".pin-tool"), message, canPin);
     this.#updateEditor(node, message, own && takesMore);
   }
@@ -110,7 +116,7 @@ export class MessageRows {
     if (message) this.#actions.reactions.toggle(message, emoji);
   }
 
-  /** Buttons of a message, made when they can be used for the first time: its sender has more. */
+  /** Buttons of a message, made when they are shown for the first time: its sender has more. */
   #updateTools(node, message, isOpen) {
     let tools = node.querySelector(".tools");
     if (!tools && isOpen) {
@@ -130,7 +136,12 @@ export class MessageRows {
     const current = () => this.#current(message);
     const pin = button("pin", "Pin", () => this.#pin(current(), pin.dataset.testid === "pin"));
     setAttribute(pin, "class", "pin-tool");
-    const all = this.#place === "channel" ? [react, this.#replyTool(current), pin] : [react, pin];
+    const where = button("where", "Where is it?", () =>
+      this.#actions.showPlaces(current() ?? message),
+    );
+    setAttribute(where, "aria-haspopup", "dialog");
+    const reply = this.#place === "channel" ? [this.#replyTool(current)] : [];
+    const all = [react, ...reply, pin, where];
     if (message.sender_id !== this.#store.userId) return all;
     return [
       ...all,
@@ -191,24 +202,38 @@ export class MessageRows {
     const words = deliveryWords(message);
     const canRetry = this.#store.active !== null;
     const shown = `${delivery} ${canRetry}`;
+    const receipt = this.#actions.receipts.of(message);
+    if (receipt !== null && delivery === "stored") return this.#updateTicks(node, message, receipt);
     if (node.dataset.shown !== shown) {
       node.dataset.shown = shown;
       node.replaceChildren(
         icon(DELIVERY_ICONS[delivery]),
         element("span", { class: "delivery-text" }),
       );
-      if (delivery === "failed") node.append(...this.#unsentButtons(message, canRetry));
+      if (delivery === "failed") node.append(...this.#unsentButtons(message, canRetry, receipt !== null));
     }
     setText(node.querySelector(".delivery-text"), words);
     setAttribute(node, "title", delivery === "stored" ? `Stored as ${id}` : words);
   }
 
-  #unsentButtons(message, canRetry) {
+  #updateTicks(node, message, receipt) {
+    if (node.dataset.shown !== "ticks") {
+      node.dataset.shown = "ticks";
+      const current = () => this.#current(message) ?? message;
+      node.replaceChildren(ticksButton(() => this.#actions.showPlaces(current())));
+      // The button has its own, and these words would be read twice.
+      setAttribute(node, "title", null);
+    }
+    updateTicks(node.firstElementChild, receipt);
+  }
+
+  #unsentButtons(message, canRetry, isDelivered) {
     const { retry, copy, discard } = this.#actions;
+    const [again, remove] = isDelivered ? ["Send again", "Discard"] : ["Retry", "Delete"];
     return [
-      ...(canRetry ? [button("retry", "Retry", () => retry(message.id))] : []),
+      ...(canRetry ? [button("retry", again, () => retry(message.id))] : []),
       button("copy", "Copy", () => copy(message.message)),
-      button("discard", "Delete", () => discard(message.id)),
+      button("discard", remove, () => discard(message.id)),
     ];
   }
 }
@@ -222,10 +247,8 @@ function isFailed({ delivery }) {
   return delivery === "failed";
 }
 
-/** The server keeps threads for messages that it stores before they are delivered. */
-function hasThreads({ contract = "persist_first" }) {
-  return contract === "persist_first";
-}
+/** What an archived channel does not take. */
+const MORE_TOOLS = ["react", "edit", "reply"].map((id) => `[data-testid=${id}]`).join(", ");
 
 function button(testId, words, act) {
   const node = element("button", { type: "button", "data-testid": testId }, words);

@@ -19,7 +19,7 @@ export class Notice {
   #act = null;
 
   /**
-   * `state` has `store`, `connection`, `outbox` and `storages`; `actions` has
+   * `state` has `store`, `connection`, `deliveries`, `outbox` and `storages`; `actions` has
    * `setOffline(offline)`, `connectAgain()` and `retryNow()`.
    */
   constructor(state, actions) {
@@ -51,7 +51,7 @@ export class Notice {
   }
 
   #connectionNotice() {
-    const { connection, outbox, store } = this.#state;
+    const { connection, deliveries, outbox, store } = this.#state;
     const { phase } = connection;
     const { retryNow, connectAgain, setOffline } = this.#actions;
     if (phase === "stopped") {
@@ -59,7 +59,7 @@ export class Notice {
       return { tone: "bad", text, verb: "Connect again", act: connectAgain };
     }
     if (phase === "offline") {
-      const { queued } = outbox;
+      const queued = outbox.queued + deliveries.queued;
       const waiting = queued > 0 ? ` ${counted(queued, "message waits", "messages wait")}.` : "";
       const what = isMeeting(store.active)
         ? "You are not in the meeting, and miss what is said."
@@ -86,7 +86,7 @@ export class Notice {
   }
 
   #storageNotice() {
-    const { storages, store, outbox } = this.#state;
+    const { deliveries, storages, store, outbox } = this.#state;
     if (storages.session.isBlocked || storages.local.isBlocked) {
       if (this.#isBlockedSeen) return null;
       const text =
@@ -94,7 +94,8 @@ export class Notice {
         "what you have read when it is closed or loaded anew.";
       return { tone: "warn", text, verb: "OK", act: () => this.#blockedSeen() };
     }
-    if ((outbox.isStored || outbox.unsent === 0) && store.drafts.isStored) return null;
+    const isKept = (queue) => queue.isStored || queue.unsent === 0;
+    if (isKept(outbox) && isKept(deliveries) && store.drafts.isStored) return null;
     const text =
       "This browser's storage is full. What you have written and not sent is in this tab only: " +
       "keep it open, or copy the text.";

@@ -21,6 +21,7 @@ import { PEOPLE } from "./store.js";
 import { isolate } from "./text.js";
 import { prepareThreadList } from "./thread_list.js";
 import { ThreadPane } from "./thread_pane.js";
+import { WhereView } from "./where_view.js";
 
 export function startPage(workspaceId, userId) {
   new Page(workspaceId, userId).start();
@@ -35,6 +36,7 @@ class Page {
   #sidebar;
   #panel;
   #notice;
+  #where;
   #confirm = prepareConfirm();
   #drawLists;
   #isDrawDue = false;
@@ -52,6 +54,7 @@ class Page {
       retryNow: () => this.#core.retryNow(),
     });
     this.#prepareViews();
+    this.#where = new WhereView(this.#core);
     this.#core.reactions.undone = (emoji, problem) =>
       this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
     this.#core.pins.failed = (makes, problem) =>
@@ -96,11 +99,12 @@ class Page {
 
   /** The open channel, and the open thread beside it. */
   #prepareViews() {
-    const { store, outbox, meetings, edits, reactions, pins, threads, attachments } = this.#core;
+    const { store, outbox, deliveries, meetings, edits, reactions, pins } = this.#core;
+    const { threads, attachments, receipts } = this.#core;
     const actions = {
-      retry: (id) => meetings.retry(id) || outbox.retry(id),
+      retry: (id) => meetings.retry(id) || deliveries.retry(id) || outbox.retry(id),
       copy: (text) => this.#copy(text),
-      discard: (id) => meetings.discard(id) || outbox.discard(id),
+      discard: (id) => meetings.discard(id) || deliveries.discard(id) || outbox.discard(id),
       createFirst: () => this.#createFirst(),
       left: () => this.#core.readState.flush(),
       askToDelete: (message) => this.#askToDelete(message),
@@ -108,6 +112,8 @@ class Page {
       reactions,
       pins,
       threads,
+      receipts,
+      showPlaces: (message) => this.#where.open(message),
       openThread: (message) => this.#openThread(message),
       closeThread: (reason) => this.#closeThread(reason),
       attempt: (action) => this.#attempt(action),
@@ -191,6 +197,7 @@ class Page {
       this.#thread.render();
       this.#channel.render();
       this.#drawLists();
+      this.#where.render();
       this.#panel.render();
       this.#notice.render();
       this.#sendView();

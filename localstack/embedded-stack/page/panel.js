@@ -123,8 +123,9 @@ function pongWords({ at, tookMs }) {
   return `answered in ${duration(tookMs)}, ${age(performance.now() - at)} ago`;
 }
 
-function sendWords({ storedMs, echoMs }) {
+function sendWords({ acceptedMs, storedMs, echoMs }) {
   const parts = [];
+  if (acceptedMs !== undefined) parts.push(`accepted ${duration(acceptedMs)}`);
   if (storedMs !== null) parts.push(`stored ${duration(storedMs)}`);
   if (echoMs !== null) parts.push(`pushed ${duration(echoMs)}`);
   return parts.join(", ") || "under way";

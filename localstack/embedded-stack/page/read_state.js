@@ -4,10 +4,13 @@
 // A mark that gets lost costs a wrong badge on another device until the channel is read again, so
 // nothing is retried but by the next mark.
 
+import { deliversFirst } from "./contracts.js";
 import { channelOf, logOf } from "./logs.js";
 
 /** One call has what was read in this time. */
 const SEND_AFTER_MS = 10_000;
+/** Where senders see who has read their messages. */
+const SHARE_AFTER_MS = 1_000;
 /** Marks that one call may carry (`limits::READ_MARKS_MAX`). */
 const MARKS_MAX = 20;
 
@@ -16,6 +19,7 @@ export class ReadState {
   #store;
   #due = new Set();
   #timer = null;
+  #sendAt = Infinity;
 
   constructor(api, store) {
     this.#api = api;
@@ -39,8 +43,7 @@ export class ReadState {
 
   /** Sends what is due now: a log is left, or the tab is hidden. */
   async flush() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
+    this.stop();
     const due = [...this.#due].filter((log) => this.#store.channels.has(channelOf(log)));
     this.#due.clear();
     for (let at = 0; at < due.length; at += MARKS_MAX) {
@@ -53,11 +56,18 @@ export class ReadState {
   stop() {
     clearTimeout(this.#timer);
     this.#timer = null;
+    this.#sendAt = Infinity;
   }
 
   #sendSoon(log) {
     this.#due.add(log);
-    this.#timer ??= setTimeout(() => this.flush(), SEND_AFTER_MS);
+    const isShared = deliversFirst(this.#store.channels.get(channelOf(log)));
+    const waitMs = isShared ? SHARE_AFTER_MS : SEND_AFTER_MS;
+    const sendAt = performance.now() + waitMs;
+    if (sendAt >= this.#sendAt) return;
+    this.stop();
+    this.#sendAt = sendAt;
+    this.#timer = setTimeout(() => this.flush(), waitMs);
   }
 
   async #send(marks) {

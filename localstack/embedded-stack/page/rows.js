@@ -19,8 +19,8 @@ export function createRow(row) {
     );
   }
   const { message, at } = row;
-  const time = element("time", { datetime: at.toISOString(), title: at.toLocaleString() });
-  time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = element("time");
+  updateTime(time, at);
   return element(
     "article",
     {
@@ -54,6 +54,14 @@ export function createRow(row) {
       element("div", { class: "reactions", "data-testid": "reactions", "aria-live": "off" }),
     ),
   );
+}
+
+export function updateTime(node, at) {
+  const datetime = at.toISOString();
+  if (node.getAttribute("datetime") === datetime) return;
+  setAttribute(node, "datetime", datetime);
+  setAttribute(node, "title", at.toLocaleString());
+  setText(node, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
 }
 
 /** Shows the text of a message, with names for its mentions. */

@@ -1,6 +1,6 @@
 // The left side and the head: who I am, channels and DMs with unread marks, members.
 
-import { isMeeting } from "./contracts.js";
+import { deliversFirst, isMeeting } from "./contracts.js";
 import {
   avatar,
   byId,
@@ -103,6 +103,7 @@ export class Sidebar {
         isDm ? face(channel.channel_id) : groupMark(channel),
         name,
         ...(isDm ? [faceWords()] : []),
+        ...(isDm && deliversFirst(channel) ? [firstMark()] : []),
         mentions,
         unread,
       );
@@ -195,8 +196,10 @@ export class Sidebar {
   }
 
   #renderHead(channel) {
-    const isNumbered = channel !== null && channel.type !== "DM" && !isMeeting(channel);
-    setText(byId("channel-mark"), isNumbered ? "# " : "");
+    const isFirst = deliversFirst(channel);
+    const isPlain = channel === null || channel.type === "DM" || isMeeting(channel) || isFirst;
+    setText(byId("channel-mark"), isPlain ? "" : "# ");
+    setHidden(byId("first-mark"), !isFirst);
     setHidden(byId("meeting-mark"), !isMeeting(channel));
     const name = channel ? this.#store.nameOf(channel) : null;
     setText(byId("channel-title"), name ?? this.#store.activeId ?? "Inkwire");
@@ -221,7 +224,13 @@ export class Sidebar {
 
 function groupMark(channel) {
   if (isMeeting(channel)) return icon("meeting");
+  if (deliversFirst(channel)) return firstMark();
   return element("span", { class: "mark", "aria-hidden": "true" }, "#");
+}
+
+function firstMark() {
+  const words = element("span", { class: "visually-hidden" }, "delivers first");
+  return element("span", { class: "first-mark", title: "Delivers first" }, icon("bolt"), words);
 }
 
 /** A channel's creator or, while they are no member, the member of longest standing. */

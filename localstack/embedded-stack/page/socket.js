@@ -43,6 +43,7 @@ export class Connection {
   #failures = 0;
   /** The socket from its `ready` to its end: `accepts`, `socket` and its `silence`. */
   #attached = null;
+  #lastRef = 0;
   /** The node that the next `/connect` reports. */
   #failed = null;
 
@@ -106,6 +107,12 @@ export class Connection {
     if (!this.accepts(frame.type)) return false;
     this.#attached.socket.send(JSON.stringify(frame));
     return true;
+  }
+
+  /** A number for a frame that is answered: no two of this page are equal. */
+  nextRef() {
+    this.#lastRef += 1;
+    return this.#lastRef;
   }
 
   /** Asks whether the path to the node is alive: without an answer the connection is lost. */

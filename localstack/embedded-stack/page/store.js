@@ -4,7 +4,7 @@
 // text that is not stored stays, also when its channel is gone. Nothing here knows the network or
 // the document.
 
-import { isMeeting } from "./contracts.js";
+import { deliversFirst, isMeeting } from "./contracts.js";
 import { isChanged, isNewer, lacksNewText, lacksText, takeCopy } from "./copies.js";
 import { Drafts } from "./drafts.js";
 import { EventLog } from "./log.js";
@@ -205,7 +205,7 @@ export class Store {
   labelOf(channel) {
     const { type, contract } = channel;
     const label = { name: this.nameOf(channel), type };
-    return isMeeting(channel) ? { ...label, contract } : label;
+    return isMeeting(channel) || deliversFirst(channel) ? { ...label, contract } : label;
   }
 
   /** The logs of former channels that have unsent text, named as their channel is. */
@@ -259,9 +259,10 @@ export class Store {
     return [creator, ...senders].find(isOther) ?? "a revoked user";
   }
 
-  /** The name as people see it: that of a group that is kept begins with `#`. */
+  /** The name as people see it: that of a group that stores first begins with `#`. */
   titleOf(channel) {
-    return channel.type === "DM" || isMeeting(channel) ? this.nameOf(channel) : `# ${this.nameOf(channel)}`;
+    const isMarked = channel.type === "DM" || isMeeting(channel) || deliversFirst(channel);
+    return isMarked ? this.nameOf(channel) : `# ${this.nameOf(channel)}`;
   }
 
   /** Groups by name, then DMs by name. */

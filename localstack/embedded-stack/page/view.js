@@ -178,7 +178,9 @@ export class MessageView {
       } else if (id === this.#newFrom) rows.push({ key: "new", kind: "new", text: "New" });
       const compact = !divided && continues(previous, message);
       const missed = timeline.missed.has(id);
-      rows.push({ key: id, kind: "message", message, compact, missed, at });
+      // A row stays when its message gets another id.
+      const key = message.key ?? id;
+      rows.push({ key, kind: "message", message, compact, missed, at });
       day = dayOf;
       previous = message;
     }
