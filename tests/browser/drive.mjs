@@ -9,6 +9,7 @@ import { join } from "node:path";
 
 import * as changes from "./changes.mjs";
 import { Chromium } from "./chromium.mjs";
+import * as deliveries from "./deliveries.mjs";
 import * as files from "./files.mjs";
 import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
@@ -51,9 +52,17 @@ const CHECKS = [
   ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
   ["who types in a channel is shown to the other member until the message is there", typing.inChannel],
   ["who types in a thread is shown there alone, and not for long", typing.inThread],
+  ["a channel that delivers first is created and marked, and offers what it has", deliveries.create],
+  ["the ticks of a message follow it to the other member and to the archive", deliveries.ticks],
+  ["where a message is that was delivered first is shown live, with who has it", deliveries.where],
+  ["a message that was queued survives a reload, and is delivered once", deliveries.reload],
+  ["messages that were delivered first are shown before the server answers", deliveries.shownAtOnce],
+  ["a direct message delivers first, too", deliveries.directMessage],
+  ["where a message is that was stored first", deliveries.whereElse],
   ["a meeting is created, and who comes late is told how many messages they missed", meetings.comeLate],
   ["users talk in a meeting, and its drafts are stored nowhere", meetings.talk],
   ["the head of a meeting does not count who is online", presence.inMeeting],
+  ["what is said in a meeting is on devices, and nowhere else", deliveries.whereInMeeting],
   ["a meeting catches nothing up, and a reload shows nothing of before", meetings.missAndReload],
   ["a meeting ends for everybody, with a notice", meetings.end],
   ["users reply to a message, and the channel stays as it is", threads.reply],
@@ -127,6 +136,9 @@ class Run {
   dmId = null;
   meetingId = null;
   meetingName = null;
+  fastId = null;
+  fastName = null;
+  fastText = null;
 
   constructor(base, browser) {
     this.base = base;

@@ -137,6 +137,7 @@ export class Composer {
     const { active, shown } = this.#store;
     if (shown === null) return "No channel is open.";
     const title = isolate(this.#store.titleOf(shown));
+    if (active === null && !this.#store.channelsKnown) return "Your channels are not read yet.";
     if (active === null)
       return isMeeting(shown) ? `You are no longer in ${title}.` : `You are no longer a member of ${title}.`;
     if (active.archived === true) return `${title} is archived.`;

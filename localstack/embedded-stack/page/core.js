@@ -7,6 +7,7 @@ import { Edits } from "./edits.js";
 import { Got } from "./got.js";
 import { Idle } from "./idle.js";
 import { LocalDb } from "./local_db.js";
+import { LocalMessages } from "./local_messages.js";
 import { Meetings } from "./meetings.js";
 import { Outbox } from "./outbox.js";
 import { Owners } from "./owners.js";
@@ -103,11 +104,13 @@ export class Core {
     const name = `inkwire.${workspaceId}.${userId}`;
     const db = new LocalDb(name, () => globalThis.indexedDB, storages.local);
     this.receipts = new Receipts(store, db, now);
-    this.got = new Got(store, connection, now);
+    this.localMessages = new LocalMessages(store, db);
+    this.got = new Got(store, connection, () => this.localMessages.flush(), now);
     const { receipts } = this;
     const owners = new Owners(locks);
     this.deliveries = new Deliveries({ api, store, connection, receipts, db, owners });
     this.receipts.load();
+    this.localMessages.load();
     this.deliveries.restore();
   }
 
@@ -193,6 +196,7 @@ export class Core {
     this.outbox.refuseFormer();
     this.meetings.listRead();
     this.deliveries.listRead();
+    this.localMessages.listRead();
     this.got.all();
     if (!this.api.offline) this.outbox.release();
   }

@@ -17,16 +17,18 @@ const AHEAD_MS = 1_000;
 export class Got {
   #store;
   #connection;
+  #keep;
   #now;
   /** The newest that this socket was told, by channel. */
   #said = new Map();
   #due = new Set();
   #timer = null;
 
-  /** `now()` is the server's time. */
-  constructor(store, connection, now) {
+  /** `keep()` resolves when what is here is stored here; `now()` is the server's time. */
+  constructor(store, connection, keep, now) {
     this.#store = store;
     this.#connection = connection;
+    this.#keep = keep;
     this.#now = now;
   }
 
@@ -48,17 +50,22 @@ export class Got {
   note(channelId) {
     if (!deliversFirst(this.#store.channels.get(channelId))) return;
     this.#due.add(channelId);
+    this.#flushSoon();
+  }
+
+  #flushSoon() {
     this.#timer ??= setTimeout(() => this.#flush(), EVERY_MS);
   }
 
-  #flush() {
+  async #flush() {
+    await this.#keep();
     this.#timer = null;
     const due = [...this.#due].slice(0, AT_ONCE_MAX);
     for (const id of due) {
       this.#due.delete(id);
       this.#tell(id);
     }
-    if (this.#due.size > 0) this.#timer = setTimeout(() => this.#flush(), EVERY_MS);
+    if (this.#due.size > 0) this.#flushSoon();
   }
 
   #tell(id) {

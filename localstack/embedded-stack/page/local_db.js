@@ -2,9 +2,9 @@
 // values by key, in IndexedDB. Nothing here throws.
 
 /** Own messages on their way, how far others are, and what to show before the server answers. */
-const TABLES = ["outbox", "receipts", "messages"];
+const TABLES = ["channels", "messages", "outbox", "receipts"];
 /** These are small, and kept in `localStorage` if there is no IndexedDB. */
-const SMALL = new Set(["outbox", "receipts"]);
+const SMALL = new Set(["channels", "outbox", "receipts"]);
 const OPEN_MS = 3_000;
 
 export class LocalDb {
@@ -22,18 +22,30 @@ export class LocalDb {
     this.#opening = openDatabase(name, open).catch(() => null);
   }
 
-  /** `[key, value]` of a table's entries whose key begins with `prefix`, in the order of keys. */
-  async entries(table, prefix = "") {
+  /**
+   * `[key, value]` of a table's entries whose key begins with `prefix`, in the order of keys; only
+   * the last `most` of them.
+   */
+  async entries(table, prefix = "", most = Infinity) {
     const database = await this.#opening;
-    if (database === null) return this.#smallEntries(table, prefix);
+    if (database === null) return this.#smallEntries(table, prefix).slice(-most);
     try {
-      const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
       const store = database.transaction(table).objectStore(table);
-      const [keys, values] = await Promise.all([
-        answerOf(store.getAllKeys(range)),
-        answerOf(store.getAll(range)),
-      ]);
+      const keys = (await answerOf(store.getAllKeys(rangeOf(prefix)))).slice(-most);
+      if (keys.length === 0) return [];
+      const values = await answerOf(store.getAll(IDBKeyRange.bound(keys[0], keys.at(-1))));
       return keys.map((key, at) => [key, values[at]]);
+    } catch {
+      return [];
+    }
+  }
+
+  /** The keys that begin with `prefix`, in order. */
+  async keys(table, prefix) {
+    const database = await this.#opening;
+    if (database === null) return this.#smallEntries(table, prefix).map(([key]) => key);
+    try {
+      return await answerOf(database.transaction(table).objectStore(table).getAllKeys(rangeOf(prefix)));
     } catch {
       return [];
     }
@@ -85,6 +97,10 @@ function openDatabase(name, open) {
     request.onsuccess = () => resolve(request.result);
     request.onerror = request.onblocked = () => reject(request.error);
   });
+}
+
+function rangeOf(prefix) {
+  return IDBKeyRange.bound(prefix, `${prefix}\uffff`);
 }
 
 function answerOf(request) {

@@ -17,15 +17,15 @@ export class Navigation {
 
   /** Opens what the address names, even what is unknown, so that the page can say so. */
   openFirst() {
-    if (!this.#store.channelsKnown || this.#store.activeId !== null) return;
-    const wanted = logOfAddress() ?? this.#sorted()[0];
-    if (wanted !== undefined) this.open(wanted);
+    if (this.#store.activeId !== null) return;
+    const wanted = logOfAddress() ?? (this.#store.channelsKnown ? this.#sorted()[0] : null);
+    if (this.#mayOpen(wanted ?? null)) this.open(wanted);
   }
 
   /** The address changed. Whether it names anything. */
   openAddress() {
     const wanted = logOfAddress();
-    if (wanted === null || !this.#store.channelsKnown) return false;
+    if (!this.#mayOpen(wanted)) return false;
     this.open(wanted);
     return true;
   }
@@ -38,6 +38,12 @@ export class Navigation {
     if (location.hash !== address)
       history.replaceState(null, "", `${location.pathname}${location.search}${address}`);
     this.#opened();
+  }
+
+  /** Until the list is read, only what this browser remembers. */
+  #mayOpen(log) {
+    if (log === null) return false;
+    return this.#store.channelsKnown || this.#store.remembered.has(log);
   }
 
   openThread({ channel_id: channelId, id }) {

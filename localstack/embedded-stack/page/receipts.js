@@ -66,8 +66,9 @@ export class Receipts {
    */
   of(message) {
     const { id, channel_id: channelId, delivery, reason } = message;
-    const { channels, former, members } = this.#store;
-    if (!deliversFirst(channels.get(channelId) ?? former.get(channelId))) return null;
+    const { channels, former, members, remembered } = this.#store;
+    const channel = channels.get(channelId) ?? former.get(channelId) ?? remembered.get(channelId);
+    if (!deliversFirst(channel)) return null;
     const { acceptedAt, replicated = false, archived = false } = this.#known(id);
     const recipients = recipientsOf(message, members.get(channelId));
     const progress = progressOf(id, recipients, this.marksOf(channelId), acceptedAt);

@@ -25,6 +25,8 @@ export class Store {
   channels = new Map();
   /** Channels that the person was a member of and may have unsent text for. */
   former = new Map();
+  /** Channels of an earlier visit, by id: shown until the list is read. */
+  remembered = new Map();
   channelsKnown = false;
   members = new Map();
   /** The newest copy of each profile, by user. */
@@ -140,7 +142,8 @@ export class Store {
 
   /** The open channel, even if the person is no longer a member; null if it is unknown. */
   get shown() {
-    return this.active ?? this.former.get(this.activeId) ?? null;
+    const remembered = this.channelsKnown ? undefined : this.remembered.get(this.activeId);
+    return this.active ?? this.former.get(this.activeId) ?? remembered ?? null;
   }
 
   /**
@@ -267,7 +270,8 @@ export class Store {
 
   /** Groups by name, then DMs by name. */
   sortedChannels(type) {
-    return [...this.channels.values()]
+    const listed = this.channelsKnown ? this.channels : this.remembered;
+    return [...listed.values()]
       .filter((channel) => (channel.type === "DM") === (type === "DM"))
       .sort((a, b) => this.nameOf(a).localeCompare(this.nameOf(b)));
   }

@@ -33,7 +33,8 @@ export class WhereView {
     const { receipts, store, api } = this.#core;
     const message = this.#newest();
     const { channel_id: channelId, sender_id: sender } = message;
-    const channel = store.channels.get(channelId) ?? store.former.get(channelId);
+    const { channels, former, remembered } = store;
+    const channel = channels.get(channelId) ?? former.get(channelId) ?? remembered.get(channelId);
     const isOwn = sender === store.userId;
     const receipt = isOwn ? receipts.of(message) : null;
     const others = (store.members.get(channelId)?.length ?? Infinity) - 1;

@@ -73,6 +73,7 @@ const FILES: &[(&str, &str)] = files![
     "listing.js",
     "lists.js",
     "local_db.js",
+    "local_messages.js",
     "log.js",
     "logs.js",
     "main.js",
