@@ -138,8 +138,9 @@ test("a reload sends what was queued and not what was archived, and once in seve
 
 test("the device says what it has, once, and again to each new socket", async (t) => {
   const { server, core, id } = await inFastChannel(t);
+  const startedAt = Date.now();
   const push = (ms) => {
-    const message = { id: lowestIdAt(Date.now() + ms), channel_id: id, sender_id: "bob", message: "hi" };
+    const message = { id: lowestIdAt(startedAt + ms), channel_id: id, sender_id: "bob", message: "hi" };
     server.push({ type: "message", cursor: `c${ms}`, message });
     return message.id;
   };
@@ -147,6 +148,11 @@ test("the device says what it has, once, and again to each new socket", async (t
   const newest = push(-20);
   await until("it is told", () => server.framesOf("got").length > 0);
   assert.deepEqual(server.framesOf("got"), [{ channel_id: id, up_to: newest }], "both in one frame");
+  // What is known already is not said again.
+  push(-20);
+  const since = performance.now();
+  await until("its time has passed", () => performance.now() - since > 700);
+  assert.equal(server.framesOf("got").length, 1);
   server.push({ type: "tick", cursor: "c9", server_time: Date.now(), fresh: true });
   server.cut();
   await until("it is told again", () => server.framesOf("got").length === 2);

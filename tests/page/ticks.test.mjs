@@ -12,8 +12,9 @@ import {
   recipientsOf,
   tickOf,
   tickWords,
+  whoWords,
 } from "../../localstack/embedded-stack/page/ticks.js";
-import { GENERAL, storagesOn, storeWith } from "./fakes.mjs";
+import { GENERAL, storagesOn, storeWith, until } from "./fakes.mjs";
 
 const T = 1_800_000_000_000;
 const NOBODY = { delivered: {}, read: {} };
@@ -80,13 +81,24 @@ test("the words say what the ticks show, and where the message is", () => {
   assert.equal(words("failed", NOBODY, {}), "Not sent: no answer.");
 });
 
+test("in a group the title names who has it, and in a DM it does not", () => {
+  const progress = progressOf(ID, ["bob", "carol", "dave"], { delivered: { carol: ID }, read: { bob: ID } }, T);
+  const words = whoWords(progress, (user) => user).replaceAll(/[\u2068\u2069]/g, "");
+  assert.equal(words, "Read by: bob\nDelivered to: carol\nNot yet: dave");
+  assert.equal(whoWords(progress.slice(0, 1), (user) => user), "");
+  const many = Array.from({ length: 10 }, (_, n) => ({ user: `u${n}`, state: "read" }));
+  assert.match(whoWords(many, (user) => user), /and 2 others$/);
+});
+
 const FAST = { ...GENERAL, contract: "deliver_first" };
 
 function receiptsWith({ now = T, storages = storagesOn() } = {}) {
   const store = storeWith({ storages, channels: [FAST] });
   store.setMembers(FAST.channel_id, [joined("alice"), joined("bob")]);
   const db = new LocalDb("test", () => undefined, storages.local);
-  const receipts = new Receipts(store, db, () => now);
+  const server = { marks: { delivered: {}, read: {} } };
+  const api = { clock: { now: () => now }, receipts: async () => server.marks };
+  const receipts = new Receipts(api, store, db);
   const message = {
     id: ID,
     channel_id: FAST.channel_id,
@@ -95,7 +107,7 @@ function receiptsWith({ now = T, storages = storagesOn() } = {}) {
     delivery: "stored",
   };
   const told = (fields) => receipts.onFrame({ channel_id: FAST.channel_id, ...fields });
-  return { store, receipts, message, told };
+  return { store, server, receipts, message, told };
 }
 
 test("a mark never goes back", () => {
@@ -103,6 +115,19 @@ test("a mark never goes back", () => {
   told({ delivered: { bob: ID }, read: {}, archived: [] });
   told({ delivered: { bob: lowestIdAt(T - 5_000) }, read: {}, archived: [] });
   assert.equal(receipts.of(message).tick, "delivered");
+});
+
+test("what happened while the channel was not on the screen is read, and kept over a reload", async () => {
+  const storages = storagesOn();
+  const { server, receipts, message } = receiptsWith({ storages });
+  server.marks = { delivered: { bob: ID }, read: { bob: ID } };
+  await receipts.read(FAST.channel_id);
+  assert.equal(receipts.of(message).tick, "read");
+  const isKept = () => Object.keys(storages.local.read("test.receipts")).length > 0;
+  await until("the marks are kept", isKept);
+  const next = receiptsWith({ storages });
+  await next.receipts.load();
+  assert.equal(next.receipts.of(message).tick, "read");
 });
 
 test("an accepted message is archived when the server says so, and not before", () => {
@@ -116,7 +141,7 @@ test("an accepted message is archived when the server says so, and not before", 
 test("channels of other contracts have no ticks", () => {
   const store = storeWith();
   const db = new LocalDb("test", () => undefined, storagesOn().local);
-  const receipts = new Receipts(store, db, () => T);
+  const receipts = new Receipts({}, store, db);
   const message = { id: ID, channel_id: GENERAL.channel_id, sender_id: "alice", delivery: "stored" };
   assert.equal(receipts.of(message), null);
 });

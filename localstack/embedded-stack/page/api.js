@@ -118,6 +118,11 @@ export class Api {
     return this.#pages(`/channels/${encodeURIComponent(channelId)}/members`, "members", signal);
   }
 
+  /** How far the members of a channel that delivers first have its messages, and have read them. */
+  receipts(channelId) {
+    return this.#get(`/channels/${encodeURIComponent(channelId)}/receipts`, {});
+  }
+
   /** The caller's read marks and unread counts, every page. */
   unread(signal) {
     return this.#pages("/unread", "channels", signal);

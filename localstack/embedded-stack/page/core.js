@@ -103,7 +103,7 @@ export class Core {
     const now = () => api.clock.now();
     const name = `inkwire.${workspaceId}.${userId}`;
     const db = new LocalDb(name, () => globalThis.indexedDB, storages.local);
-    this.receipts = new Receipts(store, db, now);
+    this.receipts = new Receipts(api, store, db);
     this.localMessages = new LocalMessages(store, db);
     this.got = new Got(store, connection, () => this.localMessages.flush(), now);
     const { receipts } = this;
@@ -182,7 +182,10 @@ export class Core {
     const { phase } = this.connection;
     if (phase !== this.#phaseBefore) {
       this.#phaseBefore = phase;
-      if (phase === "live") this.outbox.release();
+      if (phase === "live") {
+        this.outbox.release();
+        this.receipts.read(this.store.activeId);
+      }
       // Without a socket there is no catch-up to wait for: send by REST.
       else if (phase === "reconnecting") this.outbox.pumpAll();
     }

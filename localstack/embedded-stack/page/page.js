@@ -236,6 +236,7 @@ class Page {
     if (channels.has(activeId) && !members.has(activeId))
       this.#core.sync.channelList.loadMembers(activeId);
     this.#core.meetings.open(this.#store.active);
+    this.#core.receipts.read(activeId);
     this.#draw();
   }
 

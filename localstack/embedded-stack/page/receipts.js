@@ -5,7 +5,7 @@
 
 import { deliversFirst } from "./contracts.js";
 import { timeOf } from "./ids.js";
-import { progressOf, recipientsOf, tickOf, tickWords } from "./ticks.js";
+import { progressOf, recipientsOf, tickOf, tickWords, whoWords } from "./ticks.js";
 
 const FACTS_MAX = 2_000;
 const SAVE_AFTER_MS = 1_000;
@@ -13,9 +13,9 @@ const SAVE_AFTER_MS = 1_000;
 const ARCHIVED_BY_MS = 60_000;
 
 export class Receipts {
+  #api;
   #store;
   #db;
-  #now;
   /** By channel: `{delivered, read}`, each a watermark by user. */
   #marks = new Map();
   /** By id, of own messages: `{acceptedAt, replicated, archived}`. */
@@ -23,17 +23,28 @@ export class Receipts {
   #due = new Set();
   #timer = null;
 
-  /** `now()` is the server's time. */
-  constructor(store, db, now) {
+  constructor(api, store, db) {
+    this.#api = api;
     this.#store = store;
     this.#db = db;
-    this.#now = now;
   }
 
   /** Takes up the marks that this browser has kept. */
   async load() {
     for (const [channelId, marks] of await this.#db.entries("receipts")) this.#raise(channelId, marks);
     this.#store.changed();
+  }
+
+  /** Reads the marks of a channel: frames tell only what happens while it is on the screen. */
+  async read(channelId) {
+    if (!deliversFirst(this.#store.channels.get(channelId))) return;
+    try {
+      const marks = await this.#api.receipts(channelId);
+      if (this.#raise(channelId, marks)) this.#saveSoon(channelId);
+      this.#store.changed();
+    } catch {
+      // An older server has no such call, and the next frame says as much.
+    }
   }
 
   onFrame({ channel_id: channelId, delivered, read, archived }) {
@@ -61,8 +72,8 @@ export class Receipts {
   }
 
   /**
-   * How far an own message has come: `{tick, archived, replicated, progress, words}`; null in a
-   * channel of another contract.
+   * How far an own message has come: `{tick, archived, replicated, progress, words, who}`; null in
+   * a channel of another contract.
    */
   of(message) {
     const { id, channel_id: channelId, delivery, reason } = message;
@@ -74,12 +85,14 @@ export class Receipts {
     const progress = progressOf(id, recipients, this.marksOf(channelId), acceptedAt);
     const tick = tickOf(delivery, progress);
     const words = tickWords(tick, progress, { replicated, archived }, reason);
-    return { tick, archived: archived && delivery === "stored", replicated, progress, words };
+    const who = whoWords(progress, (user) => this.#store.displayName(user));
+    const isArchived = archived && delivery === "stored";
+    return { tick, archived: isArchived, replicated, progress, words, who };
   }
 
   /** Of a message that no queue here has any more, only its age is known. */
   #known(id) {
-    const isOld = this.#now() - timeOf(id) > ARCHIVED_BY_MS;
+    const isOld = this.#api.clock.now() - timeOf(id) > ARCHIVED_BY_MS;
     return this.#facts.get(id) ?? { archived: isOld };
   }
 

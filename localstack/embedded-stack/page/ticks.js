@@ -4,7 +4,9 @@
 // one that was set before a late message came says nothing about that message.
 
 import { lowestIdAt, timeOf } from "./ids.js";
+import { counted, isolate } from "./text.js";
 
+const NAMES_MAX = 8;
 /** An id that is older than its acceptance by this much may be below marks of before. */
 const LATE_MS = 10_000;
 /** Of larger channels nobody is told the receipts. */
@@ -61,6 +63,23 @@ export function tickWords(tick, progress, { replicated, archived }, reason) {
       ? "Redis has it, and a replica."
       : "Redis has it.";
   return `${reachedWords(tick, progress)} ${place}`.trim();
+}
+
+/** Who has read a message, has it, or has not, by name, a line each; empty between two people. */
+export function whoWords(progress, nameOf) {
+  if (progress.length < 2) return "";
+  const line = (words, wanted) => {
+    const names = progress.filter(({ state }) => state === wanted).map(({ user }) => nameOf(user));
+    const more = names.length - NAMES_MAX;
+    const shown = names.slice(0, NAMES_MAX).map(isolate).join(", ");
+    if (names.length === 0) return [];
+    return [`${words}: ${shown}${more > 0 ? ` and ${counted(more, "other", "others")}` : ""}`];
+  };
+  return [
+    ...line("Read by", "read"),
+    ...line("Delivered to", "delivered"),
+    ...line("Not yet", "waiting"),
+  ].join("\n");
 }
 
 function reachedWords(tick, progress) {

@@ -17,10 +17,10 @@ export function ticksButton(open) {
   return button;
 }
 
-export function updateTicks(button, { tick, archived, words }) {
+export function updateTicks(button, { tick, archived, words, who }) {
   setAttribute(button, "data-tick", tick);
   setAttribute(button, "data-archived", String(archived));
-  setAttribute(button, "title", words);
+  setAttribute(button, "title", who === "" ? words : `${words}\n${who}`);
   setAttribute(button, "aria-label", words);
   setHidden(button.querySelector(".archived-mark"), !archived);
   setAttribute(button.lastElementChild.firstElementChild, "href", `#icon-${ICONS[tick]}`);
