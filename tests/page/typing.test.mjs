@@ -101,6 +101,17 @@ test("a message ends the typing of its sender, in its log alone", () => {
   assert.deepEqual(at.in(THREAD).users, []);
 });
 
+test("a frame that a message has overtaken does not bring its sender back", () => {
+  const { pass, at, frame } = typing();
+  at.onMessage({ channel_id: ID, sender_id: "bob" });
+  pass(1_499);
+  frame(["bob", "carol"]);
+  assert.deepEqual(at.in(ID).users, ["carol"]);
+  pass(1);
+  frame(["bob"]);
+  assert.deepEqual(at.in(ID).users, ["bob"]);
+});
+
 function pushed(core, id, sender_id, frameType = "message", fields = {}) {
   const channel_id = core.store.activeId;
   const created_at = new Date().toISOString();
@@ -115,7 +126,7 @@ test("frames of the node reach the store, and a new message ends the typing", as
   const id = server.idOf("general");
   core.store.activeId = id;
   const [first, second] = ["01MCC5RM000000000000000001", "01MCC5RM000000000000000002"];
-  server.push(pushed(core, first, "bob"));
+  core.store.deliver(pushed(core, first, "bob").message, "history");
   const { cursor } = core.connection;
   server.push({ type: "typing", channel_id: id, users: ["alice", "bob"], more: 0 });
   assert.deepEqual(core.typing.in(id).users, ["bob"]);

@@ -8,6 +8,9 @@ import { logOf, logOfMessage, namesOf } from "./logs.js";
 /** The node passes it on once in that time. */
 const TELL_GAP_MS = 3_000;
 const VOID_MS = 6_000;
+/** A frame comes up to a second after what it says: a message that is delivered first is faster. */
+const OVERTAKEN_MS = 1_500;
+const WRITERS_MAX = 200;
 const NOBODY = { until: -Infinity };
 
 export class Typing {
@@ -16,6 +19,8 @@ export class Typing {
   #now;
   /** When the node was told last that the user types, by log. */
   #toldAt = new Map();
+  /** When users wrote last, by log and user. */
+  #wroteAt = new Map();
   /** The typists by log: `users`, how many `more`, and `until` when. */
   #typists = new Map();
 
@@ -35,9 +40,10 @@ export class Typing {
   onFrame({ channel_id: channelId, thread, users, more }) {
     const { userId } = this.#store;
     const log = logOf(channelId, thread);
-    const others = users.filter((user) => user !== userId);
+    const hasWritten = (user) => this.#now() - this.#wroteAt.get(`${log} ${user}`) < OVERTAKEN_MS;
+    const others = users.filter((user) => user !== userId && !hasWritten(user));
     // The frame counts the user too, and names the first few only.
-    const isCounted = others.length === users.length && this.#toldWithin(VOID_MS, log);
+    const isCounted = !users.includes(userId) && this.#toldWithin(VOID_MS, log);
     const unnamed = Math.max(0, more - Number(isCounted));
     this.#typists.set(log, { users: others, more: unnamed, until: this.#now() + VOID_MS });
     this.#store.changed();
@@ -45,7 +51,9 @@ export class Typing {
 
   /** A new message: its sender has finished. */
   onMessage(message) {
-    const typists = this.#typists.get(logOfMessage(message));
+    const log = logOfMessage(message);
+    this.#noteWriter(`${log} ${message.sender_id}`);
+    const typists = this.#typists.get(log);
     if (typists === undefined) return;
     typists.users = typists.users.filter((user) => user !== message.sender_id);
     this.#store.changed();
@@ -58,6 +66,12 @@ export class Typing {
   in(log) {
     const { users, more, until } = this.#typists.get(log) ?? NOBODY;
     return this.#now() < until ? { users, more } : { users: [], more: 0 };
+  }
+
+  #noteWriter(key) {
+    this.#wroteAt.delete(key);
+    this.#wroteAt.set(key, this.#now());
+    if (this.#wroteAt.size > WRITERS_MAX) this.#wroteAt.delete(this.#wroteAt.keys().next().value);
   }
 
   #toldWithin(ms, log) {
