@@ -138,6 +138,17 @@ test("an accepted message is archived when the server says so, and not before", 
   assert.equal(receipts.of(message).archived, true);
 });
 
+test("what was archived a moment before a reload is archived after it", async () => {
+  const storages = storagesOn();
+  const { told } = receiptsWith({ storages, now: T + 1_000 });
+  told({ archived: [ID] });
+  await until("it is kept", () => storages.local.read("test.receipts")[FAST.channel_id] !== undefined);
+  const next = receiptsWith({ storages, now: T + 2_000 });
+  assert.equal(next.receipts.of(next.message).archived, false);
+  await next.receipts.load();
+  assert.equal(next.receipts.of(next.message).archived, true);
+});
+
 test("channels of other contracts have no ticks", () => {
   const store = storeWith();
   const db = new LocalDb("test", () => undefined, storagesOn().local);

@@ -65,6 +65,13 @@ test("a meeting: devices, and nowhere else", () => {
   assert.deepEqual(statesOf(MEETING, "failed"), unsent);
 });
 
+test("alone in a channel no other device has it", () => {
+  const alone = { others: 0 };
+  assert.equal(statesOf(KEPT, "stored", alone)[3], "devices: not");
+  assert.equal(statesOf(MEETING, "said", alone)[1], "devices: not");
+  assert.equal(statesOf(FAST, "stored", { ...alone, receipt: { progress: [] } })[2], "devices: not");
+});
+
 test("every state has words", () => {
   for (const channel of [KEPT, FAST, MEETING])
     for (const delivery of ["queued", "failed", "stored", "said"])

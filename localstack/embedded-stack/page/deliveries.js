@@ -122,7 +122,7 @@ export class Deliveries {
   /** Whether the frame is the answer to one of these messages. */
   onFrame(frame) {
     if (frame.type === "message") this.#onEcho(frame.message);
-    if (frame.type === "receipts") for (const id of frame.archived ?? []) this.#archived(id);
+    if (frame.type === "receipts") for (const id of frame.archived ?? []) this.#archived(id, frame.channel_id);
     const entry = this.#asked.get(frame.ref);
     if (entry === undefined || !ANSWERS.has(frame.type)) return false;
     this.#asked.delete(frame.ref);
@@ -216,7 +216,7 @@ export class Deliveries {
       const { duplicate: _, server_time: __, ...copy } = stored;
       this.#parts.receipts.accepted(id, entry.acceptedAt ?? this.#now, true);
       if (this.keeps(id)) this.#parts.store.deliver(copy, "push");
-      this.#archived(id);
+      this.#archived(id, channel_id);
     } catch (error) {
       this.#queue.postFailed(entry, error, this.#now);
       this.#show(entry);
@@ -252,8 +252,8 @@ export class Deliveries {
     this.#save(entry);
   }
 
-  #archived(id) {
-    this.#parts.receipts.archived(id);
+  #archived(id, channelId) {
+    this.#parts.receipts.archived(id, channelId);
     const entry = this.#queue.find(id);
     if (entry === undefined) return;
     entry.message.delivery = "stored";

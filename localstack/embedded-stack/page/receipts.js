@@ -4,11 +4,11 @@
 // Invariant: a mark never goes back. Nothing here knows the network or the document.
 
 import { deliversFirst } from "./contracts.js";
-import { timeOf } from "./ids.js";
+import { lowestIdAt, timeOf } from "./ids.js";
 import { progressOf, recipientsOf, tickOf, tickWords, whoWords } from "./ticks.js";
 
 const FACTS_MAX = 2_000;
-const SAVE_AFTER_MS = 1_000;
+const SAVE_AFTER_MS = 300;
 /** Its sender would still have a message that is not archived by then. */
 const ARCHIVED_BY_MS = 60_000;
 
@@ -18,7 +18,7 @@ export class Receipts {
   #db;
   /** By channel: `{delivered, read}`, each a watermark by user. */
   #marks = new Map();
-  /** By id, of own messages: `{acceptedAt, replicated, archived}`. */
+  /** By id, of own messages: `{channelId, acceptedAt, replicated, archived}`. */
   #facts = new Map();
   #due = new Set();
   #timer = null;
@@ -29,9 +29,12 @@ export class Receipts {
     this.#db = db;
   }
 
-  /** Takes up the marks that this browser has kept. */
+  /** Takes up what this browser has kept. */
   async load() {
-    for (const [channelId, marks] of await this.#db.entries("receipts")) this.#raise(channelId, marks);
+    for (const [channelId, kept] of await this.#db.entries("receipts")) {
+      this.#raise(channelId, kept);
+      for (const id of kept.archived ?? []) this.#note(id, { channelId, archived: true });
+    }
     this.#store.changed();
   }
 
@@ -48,7 +51,7 @@ export class Receipts {
   }
 
   onFrame({ channel_id: channelId, delivered, read, archived }) {
-    for (const id of archived ?? []) this.archived(id);
+    for (const id of archived ?? []) this.archived(id, channelId);
     const isNews = this.#raise(channelId, { delivered, read });
     if (isNews) this.#saveSoon(channelId);
     this.#store.changed();
@@ -58,8 +61,9 @@ export class Receipts {
     this.#note(id, { acceptedAt, replicated });
   }
 
-  archived(id) {
-    this.#note(id, { archived: true });
+  archived(id, channelId) {
+    this.#note(id, { channelId, archived: true });
+    this.#saveSoon(channelId);
   }
 
   /** What is known of an own message; empty if it was sent elsewhere, or long ago. */
@@ -117,11 +121,18 @@ export class Receipts {
     return isNews;
   }
 
+  /** What is older counts as archived without this. */
+  #archivedIn(channelId) {
+    const since = lowestIdAt(this.#api.clock.now() - ARCHIVED_BY_MS);
+    const isRecent = ([id, facts]) => facts.archived && facts.channelId === channelId && id >= since;
+    return { archived: [...this.#facts].filter(isRecent).map(([id]) => id) };
+  }
+
   #saveSoon(channelId) {
     this.#due.add(channelId);
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
-      const puts = [...this.#due].map((id) => [id, this.marksOf(id)]);
+      const puts = [...this.#due].map((id) => [id, { ...this.marksOf(id), ...this.#archivedIn(id) }]);
       this.#due.clear();
       this.#db.write("receipts", puts);
     }, SAVE_AFTER_MS);

@@ -53,7 +53,7 @@ function storedPlaces(about) {
       unsentPlace(about),
       place("archive", "Table", ahead(message), "It is stored before anybody sees it."),
       place("redis", "Redis", "not", "It is published when it is stored."),
-      place("devices", devicesTitle(others), "not", "They get what is published."),
+      devicesPlace(others, "not", "They get what is published."),
     ];
   return [
     senderPlace(about),
@@ -61,7 +61,7 @@ function storedPlaces(about) {
     age < STREAM_MS
       ? place("redis", "Redis", "here", "In the workspace's stream, for who comes back today.")
       : place("redis", "Redis", "gone", "It left the stream within a day. The table has it."),
-    place("devices", devicesTitle(others), "here", "Pushed to who is connected; others read it later."),
+    devicesPlace(others, "here", "Pushed to who is connected; others read it later."),
   ];
 }
 
@@ -72,7 +72,7 @@ function deliveredPlaces(about) {
     return [
       unsentPlace(about),
       place("redis", "Redis", ahead(message), "It takes the message and delivers it at once."),
-      place("devices", devicesTitle(others), "not", "They get it from Redis, before it is stored."),
+      devicesPlace(others, "not", "They get it from Redis, before it is stored."),
       place("archive", "Archive", "not", "The table stores it seconds after its delivery."),
     ];
   const isArchived = receipt?.archived === true;
@@ -81,7 +81,7 @@ function deliveredPlaces(about) {
     senderPlace(about, sender),
     redisPlace(isArchived, about),
     receipt === null
-      ? place("devices", devicesTitle(others), "here", "This device has it. Its sender sees who else has.")
+      ? devicesPlace(others, "here", "This device has it. Its sender sees who else has.")
       : reachedPlace(receipt.progress, others),
     archivePlace(isArchived, isOwn, age),
   ];
@@ -107,18 +107,15 @@ function archivePlace(isArchived, isOwn, age) {
 }
 
 function reachedPlace(progress, others) {
-  const title = devicesTitle(others);
   if (progress.length === 0)
-    return place("devices", title, others === 0 ? "not" : "unknown", others === 0
-      ? "Nobody else is in this channel."
-      : "Who has it is not told in this channel.");
+    return devicesPlace(others, "unknown", "Who has it is not told in this channel.");
   const reached = progress.filter(({ state }) => state !== "waiting").length;
   const read = progress.filter(({ state }) => state === "read").length;
   const all = progress.length;
-  if (reached === 0) return place("devices", title, "coming", "No device has said that it has it.");
+  if (reached === 0) return devicesPlace(others, "coming", "No device has said that it has it.");
   const also = read === 0 ? "" : ` Read by ${read}.`;
   const words = `${reached} of ${all} ${all === 1 ? "has" : "have"} it.`;
-  return place("devices", title, reached === all ? "here" : "some", words + also);
+  return devicesPlace(others, reached === all ? "here" : "some", words + also);
 }
 
 /** Device → devices; nowhere else. */
@@ -132,12 +129,12 @@ function meetingPlaces(about) {
   if (isUnsent)
     return [
       unsentPlace(about),
-      place("devices", devicesTitle(others), ahead(message), "Only who is in the meeting gets it."),
+      devicesPlace(others, ahead(message), "Only who is in the meeting gets it."),
       ...nowhere,
     ];
   return [
     senderPlace(about, about.isOwn ? "In this page, until it is reloaded." : undefined),
-    place("devices", devicesTitle(others), "here", "On the screens of who was there, and only there."),
+    devicesPlace(others, "here", "On the screens of who was there, and only there."),
     ...nowhere,
   ];
 }
@@ -158,6 +155,7 @@ function ahead({ delivery }) {
   return delivery === "failed" ? "not" : "coming";
 }
 
-function devicesTitle(others) {
-  return others === 1 ? "The other's devices" : "Members' devices";
+function devicesPlace(others, state, words) {
+  if (others > 0) return place("devices", "Members' devices", state, words);
+  return place("devices", "Members' devices", "not", "Nobody else is in this channel.");
 }
