@@ -161,7 +161,7 @@ test("the push of a message counts as its acceptance", () => {
   const { queue, entry, ways } = queueWith();
   ways(T);
   queue.detached(T + 1);
-  queue.echoed(entry, T + 2);
+  queue.echoed(entry, T + 2, T + 2);
   assert.deepEqual([entry.state, entry.acceptedAt], ["kept", T + 2]);
   assert.deepEqual(ways(T + 3, false), [], "it waits for the archive");
 });
@@ -171,4 +171,21 @@ test("after a reload nobody waits for an answer of before", () => {
     const { ways } = queueWith({ state, sends: 1, hasLeft: true });
     assert.deepEqual(ways(T), ["send"]);
   }
+});
+
+test("after a reload a message that was accepted waits for the archive anew", () => {
+  const { queue, ways } = queueWith({ state: "kept", acceptedAt: T, sends: 1, dueAt: T - 5_000 });
+  assert.equal(queue.dueAt(true), T + REPEAT_AFTER_MS);
+  assert.deepEqual(ways(T + REPEAT_AFTER_MS), ["send"]);
+  const waiting = queueWith({ state: "waiting", way: "post", dueAt: T + 500_000 });
+  assert.deepEqual(waiting.ways(T), ["post"]);
+});
+
+test("a late answer to a frame does not begin a second call", () => {
+  const { queue, entry, ways } = queueWith();
+  ways(T);
+  queue.refused(entry, UNAVAILABLE, T);
+  ways(T);
+  queue.accepted(entry, T + 1, true);
+  assert.deepEqual([ways(T + 10 * REPEAT_AFTER_MS), entry.acceptedAt], [[], T + 1]);
 });

@@ -133,6 +133,10 @@ export class Deliveries {
   }
 
   get #now() {
+    return performance.now();
+  }
+
+  get #serverNow() {
     return this.#parts.api.clock.now();
   }
 
@@ -194,7 +198,7 @@ export class Deliveries {
   /** Before a message leaves, its id is made current: later it stays. */
   #stamp(entry) {
     const { id, channel_id: channelId } = entry;
-    const age = this.#now - timeOf(id);
+    const age = this.#serverNow - timeOf(id);
     const isCurrent = age < MINT_AGAIN_AFTER_MS && age > -ID_AHEAD_MS;
     if (!isCurrent || id <= (this.#newest(channelId, entry) ?? "")) this.#remint(entry);
     entry.hasLeft = true;
@@ -214,7 +218,7 @@ export class Deliveries {
     try {
       const stored = await this.#parts.api.postMessage({ channel_id, id, message: text });
       const { duplicate: _, server_time: __, ...copy } = stored;
-      this.#parts.receipts.accepted(id, entry.acceptedAt ?? this.#now, true);
+      this.#parts.receipts.accepted(id, entry.acceptedAt ?? this.#serverNow, true);
       if (this.keeps(id)) this.#parts.store.deliver(copy, "push");
       this.#archived(id, channel_id);
     } catch (error) {
@@ -227,8 +231,8 @@ export class Deliveries {
 
   #accepted(entry, { replicated, server_time: serverTime }) {
     const { receipts, store } = this.#parts;
-    const now = Number.isFinite(serverTime) ? serverTime : this.#now;
-    this.#queue.accepted(entry, now, replicated === true);
+    const at = Number.isFinite(serverTime) ? serverTime : this.#serverNow;
+    this.#queue.accepted(entry, at, replicated === true);
     receipts.accepted(entry.id, entry.acceptedAt, replicated === true);
     const { lastSend } = store;
     if (lastSend?.id === entry.id) lastSend.acceptedMs ??= performance.now() - lastSend.sentAt;
@@ -246,7 +250,7 @@ export class Deliveries {
     if (sender !== this.#parts.store.userId) return;
     const entry = this.#queue.find(id);
     if (entry === undefined || entry.channel_id !== channelId) return;
-    this.#queue.echoed(entry, this.#now);
+    this.#queue.echoed(entry, this.#now, this.#serverNow);
     this.#parts.receipts.accepted(id, entry.acceptedAt, entry.replicated);
     this.#show(entry);
     this.#save(entry);
@@ -277,8 +281,7 @@ export class Deliveries {
 
   /** What the message's row says. */
   #show(entry) {
-    const { message, state, acceptedAt, reason, dueAt } = entry;
-    const retryAt = performance.now() + dueAt - this.#now;
+    const { message, state, acceptedAt, reason, dueAt: retryAt } = entry;
     const why = reason === null ? null : reasonWords(reason);
     const delivery = acceptedAt !== null && state !== "failed" ? "stored" : DELIVERY[state];
     Object.assign(message, { delivery, reason: why, retryAt });
@@ -302,14 +305,14 @@ export class Deliveries {
   }
 
   #mint(channelId, entry = null) {
-    return mintAbove(this.#now, this.#newest(channelId, entry) ?? undefined);
+    return mintAbove(this.#serverNow, this.#newest(channelId, entry) ?? undefined);
   }
 
   /** The newest id that a new one has to follow: what is here, and what was typed before. */
   #newest(channelId, entry = null) {
     const { entries } = this.#queue;
     const before = entry === null ? entries : entries.slice(0, entries.indexOf(entry));
-    const latest = this.#now + ID_AHEAD_MS;
+    const latest = this.#serverNow + ID_AHEAD_MS;
     const queued = before.filter((other) => other.channel_id === channelId).map(({ id }) => id);
     const stored = this.#parts.store.timeline(channelId).newestStoredId(latest);
     const ids = [...queued, stored].filter((id) => id !== null && timeOf(id) <= latest);
@@ -317,8 +320,11 @@ export class Deliveries {
   }
 
   #kept(entry) {
-    const { message: _, queuedAt: __, isLong: ___, ...fields } = entry;
-    return [entry.key, { ...fields, owner: this.#parts.owners.me }];
+    const { key, id, channel_id, label, text, state, way, sends, posts, freshIds } = entry;
+    const { reason, acceptedAt, replicated, hasLeft } = entry;
+    const request = { key, id, channel_id, label, text, hasLeft };
+    const progress = { state, way, sends, posts, freshIds, reason, acceptedAt, replicated };
+    return [key, { ...request, ...progress, owner: this.#parts.owners.me }];
   }
 
   #save(entry) {

@@ -6,7 +6,8 @@
 // stores first. Invariants: at most 8 frames are unanswered; once an id has left this page every
 // attempt repeats the same message under it, unless the server refused the id on the first attempt;
 // an entry leaves only when it is archived or a person discards it. Not here: the network, clocks,
-// timers. All times are the server's, in Unix ms.
+// timers. `now` is a monotonic clock's, so that nobody who sets a clock delays a message; `at` is
+// the server's time, in Unix ms.
 
 /** Frames that a node may owe an answer. */
 export const UNANSWERED_MAX = 8;
@@ -32,7 +33,8 @@ export class SendQueue {
 
   /** Adds a message, or one that was kept over a reload. */
   add(fields, now) {
-    const entry = { ...FRESH, ...fields, queuedAt: now };
+    const entry = { ...FRESH, ...fields, queuedAt: now, dueAt: now };
+    if (entry.state === "kept") entry.dueAt = now + REPEAT_AFTER_MS;
     // Nobody waits for these answers any more.
     if (entry.state === "asked" || entry.state === "posting") entry.state = "queued";
     entry.isLong = new TextEncoder().encode(entry.text).length > FRAME_TEXT_BYTES_MAX;
@@ -75,14 +77,15 @@ export class SendQueue {
   }
 
   /** The node delivered it. */
-  accepted(entry, now, replicated) {
-    const acceptedAt = entry.acceptedAt ?? now;
-    Object.assign(entry, { state: "kept", acceptedAt, replicated, reason: null });
+  accepted(entry, at, replicated) {
+    const acceptedAt = entry.acceptedAt ?? at;
+    const state = entry.state === "posting" ? "posting" : "kept";
+    Object.assign(entry, { state, acceptedAt, replicated, reason: null });
   }
 
   /** It was pushed to this page: Redis has it, whatever became of the answer. */
-  echoed(entry, now) {
-    entry.acceptedAt ??= now;
+  echoed(entry, now, at) {
+    entry.acceptedAt ??= at;
     if (["asked", "posting", "kept"].includes(entry.state)) return;
     Object.assign(entry, { state: "kept", dueAt: now + REPEAT_AFTER_MS, reason: null });
   }
@@ -196,8 +199,7 @@ function wayOf(entry, now, hasSocket) {
 const AGAIN = { state: "queued", way: "send", sends: 0, posts: 0, freshIds: 0, reason: null };
 const FRESH = {
   ...AGAIN,
-  dueAt: 0,
-  /** When the server accepted it first; null if it did not. */
+  /** When the server accepted it first, by its clock; null if it did not. */
   acceptedAt: null,
   replicated: false,
   /** Whether its id may be known elsewhere. */
