@@ -136,9 +136,10 @@ export class MessageRows {
     const current = () => this.#current(message);
     const pin = button("pin", "Pin", () => this.#pin(current(), pin.dataset.testid === "pin"));
     setAttribute(pin, "class", "pin-tool");
-    const where = button("where", "Where is it?", () =>
+    const where = button("where", "Where?", () =>
       this.#actions.showPlaces(current() ?? message),
     );
+    setAttribute(where, "title", "Where is this message?");
     setAttribute(where, "aria-haspopup", "dialog");
     const reply = this.#place === "channel" ? [this.#replyTool(current)] : [];
     const all = [react, ...reply, pin, where];
