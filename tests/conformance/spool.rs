@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future;
 use memory::{ManualClock, MemoryBus};
-use messaging::ports::{EventBus, Notice, Offered, Published, ReceiptBook, ReceiptMarks, Spool};
+use messaging::ports::{
+    EventBus, Held, Notice, Offered, Published, ReceiptBook, ReceiptMarks, Spool,
+};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp, UserId, WorkspaceId, limits};
 use protocol::publication::Publication;
 use protocol::receipts::ReceiptsSignal;
@@ -60,6 +62,7 @@ suite! {
     g13_a_repetition_changes_nothing_and_another_message_is_a_conflict
     g13_what_was_stored_first_is_not_delivered_again
     g13_an_entry_is_taken_by_one_archiver_and_removed_for_good
+    g13_a_spool_says_how_much_waits_and_since_when
     g13_a_full_spool_takes_nothing_more
     g13_a_workspace_is_noted_until_it_is_forgotten
     g14_receipts_only_grow_and_are_pushed
@@ -153,6 +156,25 @@ async fn g13_an_entry_is_taken_by_one_archiver_and_removed_for_good(fixture: &Fi
         fixture.spool.remove(&acme(), &ids).await.unwrap();
     }
     assert_eq!(fixture.spool.waiting(&acme(), &channel(1)).await.unwrap(), one);
+}
+
+async fn g13_a_spool_says_how_much_waits_and_since_when(fixture: &Fixture) {
+    assert_eq!(fixture.spool.held(&acme()).await.unwrap(), None);
+    let mut bytes = Vec::new();
+    for n in 1..=3 {
+        let publication = long(&channel(1), n, 100 * n as usize);
+        offer(fixture, &publication, "a").await;
+        bytes.push(publication.encode().len() as u64);
+    }
+    let taken = fixture.spool.claim(&acme(), "one", 10).await.unwrap();
+    for first in 0..3 {
+        let held = fixture.spool.held(&acme()).await.unwrap();
+        let (since, bytes) = (taken[first].accepted_at(), bytes[first..].iter().sum());
+        assert_eq!(held, Some(Held { since, bytes }), "taken entries wait until they are removed");
+        fixture.spool.remove(&acme(), &[taken[first].id]).await.unwrap();
+    }
+    assert_eq!(fixture.spool.held(&acme()).await.unwrap(), None);
+    assert_eq!(fixture.spool.held(&"w".parse().unwrap()).await.unwrap(), None);
 }
 
 async fn g13_a_full_spool_takes_nothing_more(fixture: &Fixture) {

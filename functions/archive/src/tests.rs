@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use memory::{ManualClock, MemoryBus, MemoryStore, SeededRandomness};
-use messaging::archive::ArchiverPorts;
+use messaging::archive::{ArchiverPorts, Waiting};
 use messaging::ports::{Clock, MessageStore, Offered, Spool};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp, UserId, WorkspaceId};
 use protocol::publication::Publication;
@@ -28,6 +28,7 @@ async fn a_run_ends_at_once_unless_somebody_sends() {
     let began = Instant::now();
     handle(archiver.clone(), json!({})).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 0);
+    assert_eq!(archiver.take_waiting(), None, "nothing was measured");
 
     let workspace = WorkspaceId::parse("w").unwrap();
     let (id, channel) = (MessageId::mint(clock.now(), 1), ChannelId::mint_group(clock.now(), 2));
@@ -35,7 +36,8 @@ async fn a_run_ends_at_once_unless_somebody_sends() {
     let message = Message::new(id, channel, UserId::parse("ann").unwrap(), text);
     let offered = bus.deliver(&workspace, &Publication::of_delivered(&message, 1), "digest").await;
     assert_eq!(offered.unwrap(), Offered::Accepted { replicated: false });
-    handle(archiver, json!({ "source": "aws.events" })).await.unwrap();
+    handle(archiver.clone(), json!({ "source": "aws.events" })).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), limits::ARCHIVE_RUN.as_secs());
     assert!(store.entry(&message.log(), id).await.unwrap().is_some());
+    assert_eq!(archiver.take_waiting(), Some(Waiting::default()));
 }

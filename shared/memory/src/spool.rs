@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::ports::{BusError, Offered, Published, Spool, SpoolEntry};
+use messaging::ports::{BusError, Held, Offered, Published, Spool, SpoolEntry};
 use model::{ChannelId, EntryId, PublicationId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 
@@ -142,6 +142,14 @@ impl Spool for MemoryBus {
             }
         }
         Ok(())
+    }
+
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
+        let state = self.state.lock();
+        let Some(spool) = state.spools.of.get(workspace) else { return Ok(None) };
+        let bytes = u64::try_from(spool.bytes).unwrap_or(u64::MAX);
+        let oldest = spool.entries.first_key_value();
+        Ok(oldest.map(|(id, _)| Held { since: Timestamp::from_unix_ms(id.ms), bytes }))
     }
 
     async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {

@@ -23,8 +23,8 @@ use crate::error::StoreError;
 use crate::guarded::Guarded;
 use crate::outage::Outage;
 use crate::ports::{
-    Appended, BusError, Clock, EventBus, LogEntry, MessageStore, Randomness, Spool, SpoolEntry,
-    StoredMessage,
+    Appended, BusError, Clock, EventBus, Held, LogEntry, MessageStore, Randomness, Spool,
+    SpoolEntry, StoredMessage,
 };
 use crate::revising::Revising;
 
@@ -54,6 +54,7 @@ struct Shared {
     name: String,
     known: Mutex<Known>,
     counted: Counted,
+    waiting: Mutex<Option<Waiting>>,
     outage: Outage,
 }
 
@@ -89,6 +90,15 @@ pub struct Counts {
     pub failed: u64,
 }
 
+/// What waits in all spools that an archiver knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Age of the oldest entry, in milliseconds. 0: none waits.
+    pub oldest_ms: u64,
+    /// Bytes in the fullest spool. At [`limits::SPOOL_BYTES_MAX`] it takes nothing more.
+    pub bytes_max: u64,
+}
+
 #[derive(Debug, Default)]
 struct Counted {
     archived: AtomicU64,
@@ -117,11 +127,13 @@ impl Archiver {
         let circuit = Arc::new(Circuit::new(clock, randomness));
         let ports = ArchiverPorts { messages: Guarded::new(ports.messages, &circuit), ..ports };
         let name = format!("{:032x}", ports.randomness.bits());
-        let (known, counted) = (Mutex::default(), Counted::default());
-        Self(Arc::new(Shared { ports, name, known, counted, outage: Outage::default() }))
+        let (known, counted, waiting) = (Mutex::default(), Counted::default(), Mutex::default());
+        let outage = Outage::default();
+        Self(Arc::new(Shared { ports, name, known, counted, waiting, outage }))
     }
 
-    /// Stores what is there and what comes, for so long.
+    /// Stores what is there and what comes, for so long. A spool that is full by then is left to the
+    /// next run after the batch in hand.
     ///
     /// # Cancel safety
     /// Dropping it loses nothing: what it took is taken again later.
@@ -129,7 +141,7 @@ impl Archiver {
         let until = Instant::now() + how_long;
         while Instant::now() < until {
             let now = Instant::now();
-            match self.turn().await {
+            match self.turn_until(Some(until)).await {
                 Ok(()) => {
                     if let Some(over) = self.0.outage.succeeded(now) {
                         info!(
@@ -163,6 +175,11 @@ impl Archiver {
     /// # Errors
     /// [`BusError`] of the list, or of a spool that could not be read.
     pub async fn turn(&self) -> Result<(), BusError> {
+        self.turn_until(None).await
+    }
+
+    /// The same. After `until`, no spool is asked for more.
+    async fn turn_until(&self, until: Option<Instant>) -> Result<(), BusError> {
         let shared = &self.0;
         let now = shared.ports.clock.now();
         let since = shared.list_since(now);
@@ -171,12 +188,42 @@ impl Archiver {
         let mut due = Vec::new();
         for (workspace, noted_at) in spools {
             if shared.is_due(&workspace, noted_at, now) {
-                due.push(shared.drain(workspace, noted_at));
+                due.push(shared.drain(workspace, noted_at, until));
             }
         }
         let drained = stream::iter(due).buffer_unordered(limits::ARCHIVE_WORKSPACES_AT_ONCE);
         let drained: Vec<Result<(), BusError>> = drained.collect().await;
         drained.into_iter().collect()
+    }
+
+    /// Looks at what waits in every spool, without taking anything. [`Archiver::take_waiting`] returns it.
+    ///
+    /// # Errors
+    /// [`BusError`] of the list, or of a spool that could not be read. Then nothing is measured.
+    pub async fn measure(&self) -> Result<(), BusError> {
+        let ports = &self.0.ports;
+        let mut looks = Vec::new();
+        for (workspace, _) in ports.spool.spools(Timestamp::from_unix_ms(0)).await? {
+            looks.push(self.0.held(workspace));
+        }
+        let looks = stream::iter(looks).buffer_unordered(limits::ARCHIVE_WORKSPACES_AT_ONCE);
+        let looks: Vec<Result<Option<Held>, BusError>> = looks.collect().await;
+        let (now, mut waiting) = (ports.clock.now(), Waiting::default());
+        for held in looks {
+            if let Some(Held { since, bytes }) = held? {
+                let age = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+                waiting.oldest_ms = waiting.oldest_ms.max(age);
+                waiting.bytes_max = waiting.bytes_max.max(bytes);
+            }
+        }
+        *self.0.waiting.lock() = Some(waiting);
+        Ok(())
+    }
+
+    /// What waited when it was last measured, unless that was asked before.
+    #[must_use]
+    pub fn take_waiting(&self) -> Option<Waiting> {
+        self.0.waiting.lock().take()
     }
 
     /// What it did so far.
@@ -232,15 +279,25 @@ impl Shared {
         })
     }
 
-    /// Stores what waits in one spool, until it is empty or the store fails.
-    async fn drain(&self, workspace: WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
+    async fn held(&self, workspace: WorkspaceId) -> Result<Option<Held>, BusError> {
+        self.ports.spool.held(&workspace).await
+    }
+
+    /// Stores what waits in one spool, until it is empty, the store fails, or time is up.
+    async fn drain(
+        &self,
+        workspace: WorkspaceId,
+        noted_at: Timestamp,
+        until: Option<Instant>,
+    ) -> Result<(), BusError> {
         loop {
             let at = self.ports.clock.now();
             let taken =
                 self.ports.spool.claim(&workspace, &self.name, limits::ARCHIVE_BATCH_MAX).await?;
             let is_last = taken.len() < limits::ARCHIVE_BATCH_MAX;
             let has_failed = !taken.is_empty() && self.archive(&workspace, taken).await?;
-            if is_last || has_failed {
+            let is_over = until.is_some_and(|until| Instant::now() >= until);
+            if is_last || has_failed || is_over {
                 let is_empty = is_last && !has_failed;
                 self.known.lock().looks.insert(workspace.clone(), Look { at, is_empty });
                 break;

@@ -46,7 +46,7 @@ pub use receipts::{ReceiptBook, ReceiptMarks};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use sessions::{Seal, Sealed, Sessions};
-pub use spool::{Offered, Spool, SpoolEntry};
+pub use spool::{Held, Offered, Spool, SpoolEntry};
 pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MessageStore, PageQuery,
     ReadError, Redirect, Standing, StoredMessage, WriteError,

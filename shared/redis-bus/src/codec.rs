@@ -87,6 +87,13 @@ pub(crate) fn publication_of_stream(element: &Value) -> Option<(String, String)>
     Some((text(b"i")?, text(b"d")?))
 }
 
+/// The bytes of all payloads up to and including an element's, and those of its own.
+pub(crate) fn bytes_of_stream(element: &Value) -> (u64, u64) {
+    let upto = field(element, b"c").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    let payload = field(element, b"d").map_or(0, <[u8]>::len);
+    (upto.unwrap_or_default(), u64::try_from(payload).unwrap_or(u64::MAX))
+}
+
 /// A field of a stream's element.
 fn field<'a>(element: &'a Value, name: &[u8]) -> Option<&'a [u8]> {
     let Value::Array(parts) = element else { return None };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use messaging::ports::{BusError, Offered, Spool, SpoolEntry};
+use messaging::ports::{BusError, Held, Offered, Spool, SpoolEntry};
 use model::{ChannelId, EntryId, Position, PublicationId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
@@ -235,6 +235,17 @@ impl Spool for RedisBus {
         Ok(())
     }
 
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
+        let key = codec::spool_key(workspace);
+        let (mut oldest, mut newest) = (redis::cmd("XRANGE"), redis::cmd("XREVRANGE"));
+        oldest.arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        newest.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
+        let Some((since, upto, payload)) = self.end_of(oldest).await? else { return Ok(None) };
+        // It may be emptied in between.
+        let Some((_, total, _)) = self.end_of(newest).await? else { return Ok(None) };
+        Ok(Some(Held { since, bytes: total.saturating_sub(upto) + payload }))
+    }
+
     async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
         let mut cmd = redis::cmd("XLEN");
         cmd.arg(codec::spool_key(workspace));
@@ -251,6 +262,17 @@ impl Spool for RedisBus {
 impl RedisBus {
     async fn ask<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, BusError> {
         self.commands().query(&Request::of(cmd)).await.map_err(bus_error)
+    }
+
+    /// The first entry that a range of a spool has: when it was accepted, the bytes of all payloads up to
+    /// and including it, and those of its own.
+    async fn end_of(&self, range: Cmd) -> Result<Option<(Timestamp, u64, u64)>, BusError> {
+        let elements: Vec<Value> = self.ask(range).await?;
+        Ok(elements.first().and_then(|element| {
+            let id = EntryId::parse(&codec::id_of_stream(element)?)?;
+            let (upto, payload) = codec::bytes_of_stream(element);
+            Some((Timestamp::from_unix_ms(id.ms), upto, payload))
+        }))
     }
 
     /// Takes over what another archiver took and did not finish.

@@ -13,7 +13,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use lambda_runtime::LambdaEvent;
 use messaging::App;
-use messaging::archive::Archiver;
+use messaging::archive::{Archiver, Waiting};
 use messaging::derive::Deriver;
 use messaging::ports::{BusError, Clock as _};
 use messaging::relay::Relay;
@@ -132,8 +132,8 @@ trait Reader: Clone + Send + Sync + 'static {
     /// What it counted since it was created.
     fn counts(&self) -> Vec<(&'static str, u64)>;
 
-    /// What it measured during the last event, if anything, in milliseconds.
-    fn measured(&self) -> Option<(&'static str, u64)>;
+    /// What it measured during the last event, of which it counted this.
+    fn measured(&self, counted: &[(&'static str, u64)]) -> Vec<Metric>;
 }
 
 impl Reader for Relay {
@@ -151,8 +151,9 @@ impl Reader for Relay {
         ]
     }
 
-    fn measured(&self) -> Option<(&'static str, u64)> {
-        Some(("relay_lag_ms", self.counts().lag_ms))
+    fn measured(&self, counted: &[(&'static str, u64)]) -> Vec<Metric> {
+        let lag = has(counted, "relayed").then(|| self.counts().lag_ms);
+        lag.map(|lag| Metric::milliseconds("relay_lag_ms", lag)).into_iter().collect()
     }
 }
 
@@ -172,8 +173,8 @@ impl Reader for Deriver {
         ]
     }
 
-    fn measured(&self) -> Option<(&'static str, u64)> {
-        None
+    fn measured(&self, _: &[(&'static str, u64)]) -> Vec<Metric> {
+        Vec::new()
     }
 }
 
@@ -189,9 +190,22 @@ impl Reader for Archiver {
         ]
     }
 
-    fn measured(&self) -> Option<(&'static str, u64)> {
-        Some(("archive_lag_ms", self.take_lag_ms()))
+    fn measured(&self, counted: &[(&'static str, u64)]) -> Vec<Metric> {
+        let lag = self.take_lag_ms();
+        let lag = has(counted, "archived").then(|| Metric::milliseconds("archive_lag_ms", lag));
+        // Also where nothing was stored: that is when it matters.
+        let waiting = self.take_waiting().map(|Waiting { oldest_ms, bytes_max }| {
+            [
+                Metric::milliseconds("archive_waiting_ms", oldest_ms),
+                Metric::bytes("archive_waiting_bytes", bytes_max),
+            ]
+        });
+        lag.into_iter().chain(waiting.into_iter().flatten()).collect()
     }
+}
+
+fn has(counted: &[(&'static str, u64)], name: &str) -> bool {
+    counted.iter().any(|(counted, _)| *counted == name)
 }
 
 async fn run_reader<R, H, F, T, E>(name: &str, format: LogFormat, reader: R, handle: H) -> ExitCode
@@ -229,9 +243,7 @@ fn metrics_of(reader: &impl Reader, before: &[(&'static str, u64)]) -> Vec<Metri
     let counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
     let mut metrics: Vec<Metric> =
         counts.iter().map(|(name, count)| Metric::count(name, *count)).collect();
-    if counts.iter().any(|(name, _)| ["relayed", "archived"].contains(name)) {
-        metrics.extend(reader.measured().map(|(name, ms)| Metric::milliseconds(name, ms)));
-    }
+    metrics.extend(reader.measured(&counts));
     metrics
 }
 
@@ -361,6 +373,10 @@ fn into_lambda(response: Response<Bytes>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use messaging::archive::ArchiverPorts;
+
     use super::*;
 
     fn request(event: &str) -> Request<Bytes> {
@@ -411,5 +427,47 @@ mod tests {
     fn a_decoded_path_is_encoded_again() {
         assert_eq!(uri_of("/users/a b\u{e9}?#", Some("x=1")), "/users/a%20b%C3%A9%3F%23?x=1");
         assert_eq!(uri_of(&"/".repeat(70_000), None), "/-");
+    }
+
+    /// Counts and measures what a test says.
+    #[derive(Clone)]
+    struct Fake(Vec<(&'static str, u64)>, Vec<Metric>);
+
+    impl Reader for Fake {
+        fn counts(&self) -> Vec<(&'static str, u64)> {
+            self.0.clone()
+        }
+
+        fn measured(&self, counted: &[(&'static str, u64)]) -> Vec<Metric> {
+            if has(counted, "archived") { self.1.clone() } else { Vec::new() }
+        }
+    }
+
+    #[test]
+    fn a_line_has_what_was_counted_since_and_what_was_measured() {
+        let lag = Metric::milliseconds("archive_lag_ms", 7);
+        let fake = Fake(vec![("archived", 5), ("archive_failures", 2)], vec![lag]);
+        let found = metrics_of(&fake, &[("archived", 3), ("archive_failures", 2)]);
+        assert_eq!(found, [Metric::count("archived", 2), lag]);
+        let found = metrics_of(&fake, &[("archived", 5), ("archive_failures", 1)]);
+        assert_eq!(found, [Metric::count("archive_failures", 1)], "nothing was measured");
+    }
+
+    #[tokio::test]
+    async fn an_archiver_tells_what_waits_even_if_it_stores_nothing() {
+        let clock = Arc::new(memory::ManualClock::at(Timestamp::from_unix_ms(1)));
+        let bus = memory::MemoryBus::new(clock.clone());
+        let archiver = Archiver::new(ArchiverPorts {
+            spool: Arc::new(bus.clone()),
+            bus: Arc::new(bus),
+            messages: Arc::new(memory::MemoryStore::new()),
+            clock,
+            randomness: Arc::new(memory::SeededRandomness::new(1)),
+        });
+        assert_eq!(metrics_of(&archiver, &Reader::counts(&archiver)), []);
+        archiver.measure().await.unwrap();
+        let found = metrics_of(&archiver, &Reader::counts(&archiver));
+        let waiting = Metric::milliseconds("archive_waiting_ms", 0);
+        assert_eq!(found, [waiting, Metric::bytes("archive_waiting_bytes", 0)]);
     }
 }

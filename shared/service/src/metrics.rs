@@ -29,6 +29,11 @@ impl Metric {
     pub(crate) const fn milliseconds(name: &'static str, value: u64) -> Self {
         Self { name, unit: "Milliseconds", value }
     }
+
+    #[cfg(feature = "lambda")]
+    pub(crate) const fn bytes(name: &'static str, value: u64) -> Self {
+        Self { name, unit: "Bytes", value }
+    }
 }
 
 /// Returns a line with a struct's fields and these metrics; without metrics it is an ordinary line.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Announcement, BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory,
+    Announcement, BusError, DirectoryError, Entry, EventBus, FleetNode, Held, Lease, NodeDirectory,
     NodePresence, Offered, PresenceBook, Published, ReceiptBook, ReceiptMarks, Sealed, Sessions,
     Spool, SpoolEntry, Subscription,
 };
@@ -71,6 +71,10 @@ impl Spool for NoRedis {
     }
 
     async fn remove(&self, _: &WorkspaceId, _: &[EntryId]) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn held(&self, _: &WorkspaceId) -> Result<Option<Held>, BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 

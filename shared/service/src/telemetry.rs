@@ -123,6 +123,7 @@ pub const OUR_PACKAGES: &[&str] = &[
     "files",
     "s3",
     "connect",
+    "archive",
     "relay",
     "derive",
     "delivery",

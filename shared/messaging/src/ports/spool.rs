@@ -42,6 +42,16 @@ impl SpoolEntry {
     }
 }
 
+/// How much waits in a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// When the oldest entry was accepted, by the clock of the bus.
+    pub since: Timestamp,
+    /// Bytes of payloads, as they count towards [`model::limits::SPOOL_BYTES_MAX`]: at least what is
+    /// there, since entries leave the spool in any order.
+    pub bytes: u64,
+}
+
 /// A spool of each workspace, on the bus, and the list of workspaces that may have something in theirs.
 #[async_trait]
 pub trait Spool: Send + Sync + Debug {
@@ -92,6 +102,13 @@ pub trait Spool: Send + Sync + Debug {
     /// # Errors
     /// [`BusError`]. Repeating it is safe.
     async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError>;
+
+    /// Returns how much waits in a spool, entries that another version wrote in an unknown form included.
+    /// `None`: it is empty.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError>;
 
     /// Forgets a workspace if its spool is empty and it was not noted after `noted_at`.
     ///

@@ -9,6 +9,7 @@
 )]
 
 mod amend;
+mod archive;
 mod attachments;
 mod balancer;
 mod cut;
