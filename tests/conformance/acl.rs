@@ -1,10 +1,14 @@
 //! The permissions in docs/operations.md suffice for everything that nodes and functions do.
 
 use messaging::ports::{
-    Announcement, EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, PresenceBook,
-    RelayBus as _, Replication, Scope, Sealed, Sessions as _,
+    Announcement, EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, Offered,
+    PresenceBook, ReceiptBook as _, ReceiptMarks, RelayBus as _, Replication, Scope, Sealed,
+    Sessions as _, Spool as _,
 };
-use model::{ChannelId, Presence, SessionId, Timestamp, limits};
+use model::{
+    ChannelId, Message, MessageId, MessageText, Presence, SessionId, Timestamp, WorkspaceId, limits,
+};
+use protocol::publication::Publication;
 use protocol::signal::Signal;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
@@ -44,6 +48,47 @@ async fn the_documented_permissions_are_enough() {
     let result = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
     assert_eq!((result.appended, result.replication), (1, Replication::Acknowledged));
     directory_of(&bus).await;
+    spool_of(&bus).await;
+}
+
+/// What nodes, `scroll` and `archive` do for channels that deliver first (ADR 0044).
+async fn spool_of(bus: &RedisBus) {
+    let [first, second] = [1, 2].map(|n| {
+        let at = Timestamp::from_unix_ms(n);
+        let (id, channel) = (MessageId::mint(at, n.into()), ChannelId::mint_group(at, 1));
+        let text = MessageText::parse("hi".to_owned()).unwrap();
+        let message = Message::new(id, channel, "ann".parse().unwrap(), text);
+        Publication::of_delivered(&message, 1)
+    });
+    let workspace: WorkspaceId = "fast".parse().unwrap();
+    let accepted = Offered::Accepted { replicated: true };
+    assert_eq!(bus.deliver(&workspace, &first, "a").await.unwrap(), accepted);
+    assert_eq!(bus.deliver(&workspace, &first, "a").await.unwrap(), accepted, "again");
+    assert_eq!(bus.deliver(&workspace, &first, "b").await.unwrap(), Offered::Conflict);
+    let channel = first.channel().unwrap().channel_id.clone();
+    assert_eq!(bus.waiting(&workspace, &channel).await.unwrap().len(), 1);
+    let [(noted, noted_at)] = &bus.spools(Timestamp::from_unix_ms(0)).await.unwrap()[..] else {
+        panic!("one workspace is noted")
+    };
+    assert_eq!(*noted, workspace);
+    // Makes the group, then takes from it, then looks for what others took.
+    let taken = bus.claim(&workspace, "one", 10).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(bus.claim(&workspace, "two", 10).await.unwrap(), []);
+    assert!(bus.held(&workspace).await.unwrap().is_some());
+    bus.remove(&workspace, &[taken[0].id]).await.unwrap();
+    assert_eq!(bus.held(&workspace).await.unwrap(), None);
+    // Stored first, then delivered: the guard says so.
+    bus.publish(&workspace, &second).await.unwrap();
+    assert_eq!(bus.deliver(&workspace, &second, "a").await.unwrap(), Offered::Stored);
+    let [(_, again_at)] = bus.spools(*noted_at).await.unwrap()[..] else { panic!() };
+    bus.forget(&workspace, again_at).await.unwrap();
+    assert_eq!(bus.spools(Timestamp::from_unix_ms(0)).await.unwrap(), []);
+    let marks = vec![("ann".parse().unwrap(), MessageId::mint(Timestamp::from_unix_ms(1), 1))];
+    let marks = ReceiptMarks { delivered: marks.iter().cloned().collect(), ..Default::default() };
+    bus.raise(&workspace, &channel, &marks).await.unwrap();
+    bus.raise(&workspace, &channel, &marks).await.unwrap();
+    assert_eq!(bus.receipts(&workspace, &channel).await.unwrap(), marks);
 }
 
 async fn presence_in(book: &RedisBus) {
