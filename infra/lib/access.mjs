@@ -1,7 +1,7 @@
 // Which calls the use cases of each program (shared/messaging) make on which table. IAM authorises
 // the parts of a transaction, so a TransactWriteItems appears as PutItem.
 //
-// No program may scan or delete a message, and the program that sends messages may not change them:
+// No program may scan or delete a message, and the programs that store new messages may not change them:
 // only `amend` and `derive` change what is stored, in place. That they append no message is code:
 // their puts are entries of the change log, and IAM has no condition on sort keys. For the same reason
 // it is code that `derive` writes only mentions and followed threads among a user's channels. There is no condition on leading
@@ -41,6 +41,10 @@ export const ACCESS = {
   },
   connect: {
     user_channels: ['BatchGetItem'],
+  },
+  archive: {
+    // A put on the condition that there is no such row. A refusal brings the row that is there.
+    messages: ['PutItem'],
   },
   relay: {
     messages: ['BatchGetItem'],

@@ -32,6 +32,7 @@ export function alarmsOf(stack, context) {
     ...functionAlarms(context),
     ...relayAlarms(context),
     ...deriveAlarms(context),
+    ...archiveAlarms(context),
     ...namesAlarms(context),
     ...publishAlarms(context),
     ...apiAlarms(context),
@@ -41,7 +42,9 @@ export function alarmsOf(stack, context) {
   ];
   const isMath = ({ metric }) => metric instanceof cloudwatch.MathExpression;
   const made = context.settings.has('alarmsOnMath') ? all : all.filter((alarm) => !isMath(alarm));
-  return made.map(({ name, metric, threshold = 0, of = 1, datapoints = of, compare = ABOVE, says }) => {
+  return made.map((chosen) => {
+    const { name, metric, says, threshold = 0, of = 1, datapoints = of } = chosen;
+    const { compare = ABOVE, missing = cloudwatch.TreatMissingData.NOT_BREACHING } = chosen;
     const alarm = new cloudwatch.Alarm(stack, `Alarm-${name}`, {
       alarmName: context.settings.prefix + name,
       alarmDescription: `${says} (docs/operations.md)`,
@@ -50,7 +53,7 @@ export function alarmsOf(stack, context) {
       evaluationPeriods: of,
       datapointsToAlarm: datapoints,
       comparisonOperator: compare,
-      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      treatMissingData: missing,
     });
     alarm.addAlarmAction(new actions.SnsAction(context.alarms));
     alarm.addOkAction(new actions.SnsAction(context.alarms));
@@ -172,6 +175,69 @@ function deriveAlarms({ functions: { derive }, readers }) {
       of: 5,
       datapoints: 2,
       says: 'Batches are held: the tables or the files do not answer, or a message changes too often',
+    },
+  ];
+}
+
+/**
+ * A run writes its metrics when it ends: the longest time until a message was stored, and what waits in
+ * the cache then. There is one run a minute, so percentiles would be the same.
+ */
+function archiveAlarms({ functions: { archive } }) {
+  const worst = (name) => functionMetric(archive, name, 'Maximum');
+  return [
+    {
+      name: 'archive-lag',
+      metric: worst('archive_lag_ms'),
+      threshold: 10_000,
+      of: 3,
+      says: 'Delivered messages are stored over 10 s late',
+    },
+    {
+      name: 'archive-lag-critical',
+      metric: worst('archive_lag_ms'),
+      threshold: 60_000,
+      says: 'Delivered messages are stored over 1 min late: only the cache had them meanwhile',
+    },
+    {
+      name: 'archive-waiting',
+      metric: worst('archive_waiting_ms'),
+      threshold: 60_000,
+      of: 2,
+      says: 'A delivered message is not stored: only the cache has it',
+    },
+    {
+      name: 'archive-spool',
+      metric: worst('archive_waiting_bytes'),
+      // Half of `limits::SPOOL_BYTES_MAX`.
+      threshold: 32 * 1024 * 1024,
+      says: 'A workspace has half of what may wait to be stored; when it is full, sends are refused',
+    },
+    {
+      name: 'archive-failures',
+      metric: functionMetric(archive, 'archive_failures'),
+      of: 5,
+      datapoints: 2,
+      says: 'The table does not take delivered messages; they are tried again',
+    },
+    {
+      name: 'archive-conflicts',
+      metric: functionMetric(archive, 'archive_conflicts'),
+      says: 'A delivered message can never be stored, because another one has its id: a defect',
+    },
+    {
+      name: 'archive-unreadable',
+      metric: functionMetric(archive, 'archive_unreadable'),
+      says: 'This version of archive cannot read a delivered message, and keeps it',
+    },
+    {
+      name: 'archive-missing',
+      metric: archive.metricInvocations({ period: MINUTE, statistic: 'Sum' }),
+      threshold: 1,
+      compare: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+      of: 5,
+      missing: cloudwatch.TreatMissingData.BREACHING,
+      says: 'Nothing starts archive, which stores delivered messages',
     },
   ];
 }

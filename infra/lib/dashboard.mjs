@@ -68,6 +68,19 @@ function busGraphs(graph, context) {
         depthOf(readers.derive.queue),
       ],
     ),
+    graph(
+      'Archive: lag, age of what waits; stored, failures',
+      [
+        functionMetric(functions.archive, 'archive_lag_ms', 'Maximum'),
+        functionMetric(functions.archive, 'archive_waiting_ms', 'Maximum'),
+      ],
+      [functionMetric(functions.archive, 'archived'), functionMetric(functions.archive, 'archive_failures')],
+    ),
+    graph(
+      'Archive: bytes in the fullest spool',
+      [functionMetric(functions.archive, 'archive_waiting_bytes', 'Maximum')],
+      [functionMetric(functions.archive, 'archive_conflicts'), functionMetric(functions.archive, 'archive_unreadable')],
+    ),
     graph('Cache: processor, memory', [
       ...cache('EngineCPUUtilization', 'Average'),
       ...cache('DatabaseMemoryUsagePercentage', 'Maximum'),

@@ -32,7 +32,7 @@ export function clusterOf(stack, { settings, parameters, network }) {
 }
 
 export function fleetOf(stack, context) {
-  const { settings, parameters, network, cluster, names } = context;
+  const { settings, parameters, network, cluster, names, functions, schedule } = context;
   const task = taskOf(stack, context);
   const service = new ecs.FargateService(stack, 'Nodes', {
     serviceName: `${settings.prefix}nodes`,
@@ -53,6 +53,8 @@ export function fleetOf(stack, context) {
   });
   // The rule comes first: a task whose start it missed would wait for its name in vain.
   service.node.addDependency(names.rule, names.helper);
+  // Nodes spool what `archive` must be able to read.
+  service.node.addDependency(schedule, functions.archive);
   if (settings.has('scaling')) scaleOf(settings, parameters, service);
   return { service, task };
 }

@@ -1,4 +1,4 @@
-// The eight functions: prebuilt programs, one role each.
+// The nine functions: prebuilt programs, one role each.
 import { ArnFormat, Duration, Fn, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -19,6 +19,8 @@ const TIMEOUT_S = {
   amend: 10,
   files: 10,
   connect: 10,
+  // It ends after `limits::ARCHIVE_RUN`, 55 s, and the batch that it then has in hand.
+  archive: 90,
   relay: 60,
   derive: 60,
 };
@@ -49,7 +51,7 @@ function functionOf(stack, name, context) {
     role: roleOf(stack, name, functionName, logGroup, context),
     logGroup,
     timeout: Duration.seconds(TIMEOUT_S[name]),
-    memorySize: parameters.FunctionMemory.valueAsNumber,
+    memorySize: memoryOf(name, parameters).valueAsNumber,
     environment: environmentOf(name, context),
     vpc: network.vpc,
     vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
@@ -57,14 +59,20 @@ function functionOf(stack, name, context) {
   });
 }
 
+/** `archive` runs all the time where channels deliver first, so its memory is a price for each second. */
+const memoryOf = (name, { FunctionMemory, ArchiveMemory }) =>
+  name === 'archive' ? ArchiveMemory : FunctionMemory;
+
 /** What each function gets in its environment beside tables and logs: only what it uses. */
 const NEEDS = {
   send: ['cache', 'tokens', 'files'],
-  scroll: ['tokens'],
+  // What is delivered and not stored yet is in the cache only.
+  scroll: ['cache', 'tokens'],
   membership: ['cache', 'tokens'],
   amend: ['cache', 'tokens'],
   files: ['tokens', 'files'],
   connect: ['cache', 'tokens', 'tickets'],
+  archive: ['cache'],
   relay: ['cache', 'replicas'],
   derive: ['files'],
 };

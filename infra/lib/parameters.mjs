@@ -81,6 +81,13 @@ const DEFINITIONS = {
     minValue: 128,
     maxValue: 3008,
   },
+  ArchiveMemory: {
+    type: 'Number',
+    description: 'MiB of the function archive, which runs all the time while channels deliver first',
+    default: 128,
+    minValue: 128,
+    maxValue: 3008,
+  },
   ApiRateLimit: {
     type: 'Number',
     description: 'Calls a second that the API takes',

@@ -10,6 +10,7 @@ import { namesOf } from './names.mjs';
 import { networkOf } from './network.mjs';
 import { parametersOf } from './parameters.mjs';
 import { redisOf } from './redis.mjs';
+import { scheduleOf } from './schedule.mjs';
 import { secretsOf } from './secrets.mjs';
 import { readersOf } from './stream.mjs';
 import { suppress } from './suppressions.mjs';
@@ -27,6 +28,7 @@ export class InkwireStack extends Stack {
     context.redis = redisOf(this, context);
     context.functions = functionsOf(this, context);
     context.readers = readersOf(this, context);
+    context.schedule = scheduleOf(this, context);
     context.api = apiOf(this, context);
     context.cluster = clusterOf(this, context);
     context.names = namesOf(this, context);

@@ -58,7 +58,7 @@ const READERS = {
 };
 
 /** The functions whose calls store rows that the readers must get. */
-const WRITERS = ['send', 'amend'];
+const WRITERS = ['send', 'amend', 'archive'];
 
 /** Connects each reader to the stream. Returns their queues and mappings, by the readers' names. */
 export function readersOf(stack, context) {

@@ -81,7 +81,7 @@ export function suppress(stack) {
     add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
   }
   const [network, interfaces, streams, token, ofFiles] = WILDCARDS.map(({ reason }) => reason);
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'archive', 'relay', 'derive']) {
     add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);
   }
   for (const name of Object.keys(FILES)) {

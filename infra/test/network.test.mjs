@@ -50,7 +50,7 @@ test('cache and functions are in subnets without a way out, nodes in the others'
   assert.equal(subnets.SubnetIds.length, 2);
   const inside = [
     subnets.SubnetIds,
-    ...['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive'].map(
+    ...['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'archive', 'relay', 'derive'].map(
       (name) =>
         resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties.VpcConfig
           .SubnetIds,

@@ -7,7 +7,7 @@ import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
-const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive'];
+const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'archive', 'relay', 'derive'];
 
 /** Variables that functions or tasks must not have, and why. */
 const NOT_SET = {
@@ -100,7 +100,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
   for (const name of FUNCTIONS) {
     const [withKeys, without] = ISSUERS.map((issuer) => variablesOf(name, issuer));
     assert.doesNotMatch(JSON.stringify(withKeys), new RegExp(id), name);
-    if (['relay', 'derive'].includes(name)) continue;
+    if (['archive', 'relay', 'derive'].includes(name)) continue;
     assert.deepEqual(withKeys.INKWIRE_TOKEN_KEYS, { Ref: 'TokenKeys' });
     assert.match(textOf(without.INKWIRE_TOKEN_SECRET), new RegExp(id));
   }
@@ -165,7 +165,8 @@ test('every function has a timeout, memory, a log group and a role of its own', 
   const roles = new Set();
   const all = resourcesOf(template, 'AWS::Lambda::Function');
   for (const [id, { Properties }] of all) {
-    assert.ok(Properties.Timeout >= 10 && Properties.Timeout <= 60, id);
+    // `archive` runs for almost a minute.
+    assert.ok(Properties.Timeout >= 10 && Properties.Timeout <= (id.startsWith('Functionarchive') ? 90 : 60), id);
     assert.ok(Properties.MemorySize, id);
     const group = template.Resources[Properties.LoggingConfig.LogGroup.Ref];
     assert.equal(group.Properties.LogGroupName, `/aws/lambda/${Properties.FunctionName}`, id);
@@ -342,9 +343,68 @@ test('functions under cargo lambda watch are fed what the mappings pass on', () 
   }
 });
 
+test('archive is started every minute, and nothing repeats a start that failed', () => {
+  const [[id, { Properties: rule }], ...more] = resourcesOf(template, 'AWS::Events::Rule').filter(
+    ([, { Properties }]) => Properties.ScheduleExpression,
+  );
+  assert.deepEqual(more, []);
+  assert.equal(rule.ScheduleExpression, 'rate(1 minute)');
+  assert.equal(rule.State, 'ENABLED');
+  const [target, ...others] = rule.Targets;
+  assert.deepEqual(others, []);
+  assert.match(textOf(target.Arn), /^\$\{Functionarchive/);
+  // The next minute starts it anyway, and an event has nothing in it that could be lost.
+  const once = { MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 };
+  assert.deepEqual(target.RetryPolicy, once);
+  assert.equal(target.DeadLetterConfig, undefined);
+  const { FunctionName, Qualifier, ...how } = resourceOf(
+    template,
+    'AWS::Lambda::EventInvokeConfig',
+    'Functionarchive',
+  ).Properties;
+  assert.match(textOf(FunctionName), /^\$\{Functionarchive/);
+  assert.equal(Qualifier, '$LATEST');
+  assert.deepEqual(how, once);
+  const allowed = resourcesOf(template, 'AWS::Lambda::Permission').filter(([, { Properties }]) =>
+    textOf(Properties.FunctionName).includes('Functionarchive'),
+  );
+  assert.deepEqual(
+    allowed.map(([, { Properties }]) => [Properties.Principal, textOf(Properties.SourceArn)]),
+    [['events.amazonaws.com', `\${${id}.Arn}`]],
+  );
+});
+
+test('a run of archive has time to end, and the next one has begun by then', () => {
+  const { Timeout, MemorySize, ReservedConcurrentExecutions } = functionOf('archive');
+  const limits = source('shared/model/src/limits/deliver_first.rs');
+  const [, run_s] = limits.match(/ARCHIVE_RUN: Duration = Duration::from_secs\((\d+)\)/);
+  assert.ok(Number(run_s) >= 50 && Number(run_s) < 60, 'a schedule of one minute');
+  assert.ok(Timeout >= Number(run_s) + 30, `${Timeout}`);
+  assert.equal(ReservedConcurrentExecutions, undefined, 'runs may overlap');
+  // It is paid for by the second while it is used: as little as there is.
+  assert.deepEqual(MemorySize, { Ref: 'ArchiveMemory' });
+  assert.equal(template.Parameters.ArchiveMemory.Default, 128);
+});
+
+test('no node delivers first before somebody stores', () => {
+  const { DependsOn } = resourceOf(template, 'AWS::ECS::Service', 'Nodes');
+  const [[rule]] = resourcesOf(template, 'AWS::Events::Rule').filter(
+    ([, { Properties }]) => Properties.ScheduleExpression,
+  );
+  const [[archive]] = resourcesOf(template, 'AWS::Lambda::Function').filter(([id]) =>
+    id.startsWith('Functionarchive'),
+  );
+  for (const id of [rule, archive]) assert.ok(DependsOn.includes(id), `${id}: ${DependsOn}`);
+});
+
+test('archive runs under cargo lambda watch, too', () => {
+  assert.match(source('tests/cloud'), /^ {2}every 1 archive$/m);
+  assert.match(source('localstack/README.md'), /schedule\.py \$functions\/archive\/invocations 1$/m);
+});
+
 test('functions that store rows are deployed after the filters that pass those rows on', () => {
   const mappings = resourcesOf(template, 'AWS::Lambda::EventSourceMapping').map(([id]) => id);
-  for (const name of ['send', 'amend']) {
+  for (const name of ['send', 'amend', 'archive']) {
     const { DependsOn = [] } = resourceOf(template, 'AWS::Lambda::Function', `Function${name}`);
     for (const mapping of mappings) assert.ok(DependsOn.includes(mapping), `${name}: ${mapping}`);
   }

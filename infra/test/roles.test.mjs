@@ -51,7 +51,7 @@ test('no permission has a wildcard but those that the platform takes no other wa
 });
 
 test('a function may not use what the platform does with its role in the network', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'archive', 'relay', 'derive']) {
     const own = statements().filter(({ role }) => role.startsWith(`Role${name}`));
     const allowed = own.find(({ Sid }) => Sid === 'Interfaces');
     const denied = own.find(({ Effect }) => Effect === 'Deny');
@@ -155,6 +155,15 @@ test('derive may read its stream, messages and members, write what is in a user\
   for (const { Sid, Resource } of resources) assert.match(textOf(Resource), /Tablemessages/, Sid);
   const failures = own.find(({ Sid }) => Sid === 'Failures');
   assert.match(textOf(failures.Resource), /^\$\{DeriveFailures/);
+});
+
+test('archive may put messages, and nothing else', () => {
+  const own = statements().filter(({ role }) => role.startsWith('Rolearchive'));
+  const sids = own.map(({ Sid }) => Sid).sort();
+  assert.deepEqual(sids, ['Interfaces', 'Logs', 'NotFromItsCode', 'TableMessages']);
+  const { Action, Resource } = own.find(({ Sid }) => Sid === 'TableMessages');
+  assert.deepEqual(list(Action), ['dynamodb:PutItem']);
+  assert.match(textOf(Resource), /^\$\{Tablemessages\w+\.Arn\}$/);
 });
 
 test('the calls are those that the store\'s adapter makes', () => {

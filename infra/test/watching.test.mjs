@@ -14,7 +14,9 @@ const named = (name) => alarms.find(({ AlarmName }) => AlarmName === `inkwire-${
 test('every alarm notifies the topic, and a gap in its data is no alarm', () => {
   for (const alarm of alarms) {
     assert.match(alarm.AlarmActions.map(textOf).join(), /Alarms/, alarm.AlarmName);
-    assert.equal(alarm.TreatMissingData, 'notBreaching', alarm.AlarmName);
+    // But for one whose data must come every minute.
+    const treated = alarm === named('archive-missing') ? 'breaching' : 'notBreaching';
+    assert.equal(alarm.TreatMissingData, treated, alarm.AlarmName);
   }
 });
 
@@ -49,8 +51,27 @@ test('derive may be later than it waits, but not by much', () => {
   assert.deepEqual([critical.MetricName, critical.Threshold], ['IteratorAge', 3_600_000]);
 });
 
+test('archive is watched by how late it stores, by what waits, and by whether it runs', () => {
+  const is = (name, metric, threshold, statistic = 'Maximum') => {
+    const { MetricName, Threshold, Statistic, Dimensions } = named(name);
+    assert.deepEqual([MetricName, Threshold, Statistic], [metric, threshold, statistic], name);
+    assert.match(textOf(Dimensions[0].Value), /Functionarchive/);
+  };
+  // A run measures the latest message that it stored: its maximum is the only value of a minute.
+  is('archive-lag', 'archive_lag_ms', 10_000);
+  is('archive-lag-critical', 'archive_lag_ms', 60_000);
+  // What is not stored has no lag.
+  is('archive-waiting', 'archive_waiting_ms', 60_000);
+  const limits = source('shared/model/src/limits/deliver_first.rs');
+  const [, most_mib] = limits.match(/SPOOL_BYTES_MAX: usize = (\d+) \* 1024 \* 1024;/);
+  is('archive-spool', 'archive_waiting_bytes', (Number(most_mib) / 2) * 1024 * 1024);
+  is('archive-missing', 'Invocations', 1, 'Sum');
+  assert.equal(named('archive-missing').ComparisonOperator, 'LessThanThreshold');
+  for (const name of ['failures', 'conflicts', 'unreadable']) is(`archive-${name}`, `archive_${name}`, 0, 'Sum');
+});
+
 test('errors, throttles, failures, losses and evictions are watched', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'archive', 'relay', 'derive']) {
     assert.ok(named(`${name}-errors`) && named(`${name}-throttles`), name);
   }
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
@@ -62,11 +83,18 @@ test('errors, throttles, failures, losses and evictions are watched', () => {
   for (const name of ['failover', 'evictions']) assert.ok(named(`cache-${name}`), name);
 });
 
-test('publishing, relaying and counting are watched by the functions\' own metrics', () => {
+test('publishing, relaying, storing and counting are watched by the functions\' own metrics', () => {
   assert.deepEqual(
     ownMetrics.map(({ AlarmName, MetricName }) => [AlarmName, MetricName]).sort(),
     [
       ['inkwire-amend-publish-failures', 'publish_failures'],
+      ['inkwire-archive-conflicts', 'archive_conflicts'],
+      ['inkwire-archive-failures', 'archive_failures'],
+      ['inkwire-archive-lag', 'archive_lag_ms'],
+      ['inkwire-archive-lag-critical', 'archive_lag_ms'],
+      ['inkwire-archive-spool', 'archive_waiting_bytes'],
+      ['inkwire-archive-unreadable', 'archive_unreadable'],
+      ['inkwire-archive-waiting', 'archive_waiting_ms'],
       ['inkwire-derive-held', 'derive_held'],
       ['inkwire-derive-skipped', 'derive_skipped'],
       ['inkwire-membership-publish-failures', 'publish_failures'],
