@@ -14,6 +14,7 @@ const { region, read, prices } = JSON.parse(
 export const COUNTED = {
   writesPerSend: [1, 'write units a send, text up to about 800 bytes (tests/e2e/cost.rs)'],
   readsPerSend: [2, 'strong read units a send (tests/e2e/cost.rs)'],
+  writesPerDelivered: [1, 'write units a message of a channel that delivers first, put by `archive`; no read (tests/e2e/deliver_first.rs)'],
   writesPerEdit: [2, 'write units an edit or a deletion: the change log, the message (tests/e2e/cost.rs)'],
   readsPerEdit: [2, 'strong read units an edit or a deletion (tests/e2e/cost.rs)'],
   writesPerReaction: [3, 'write units a reaction on a quiet message: its row, the change log, the message (tests/e2e/cost.rs)'],
@@ -32,6 +33,9 @@ export const COUNTED = {
   vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
   memoryGb: [2, 'GB a node (infra/lib/settings.mjs)'],
   functionMb: [512, 'MB a function (infra/lib/parameters.mjs)'],
+  archiveMb: [128, 'MB of the function `archive` (infra/lib/parameters.mjs)'],
+  archiveEvery: [60, 'seconds between its starts (infra/lib/schedule.mjs)'],
+  archiveRun: [55, 'seconds that a run takes where a channel delivers first (limits::ARCHIVE_RUN)'],
   socketsPerNode: [20000, 'sockets a node that the fleet is scaled towards, of 60000 (parameters)'],
   relayBatch: [100, 'records a call of the relay at most (infra/lib/stream.mjs)'],
   deriveBatch: [1000, 'records a call of `derive` at most (infra/lib/stream.mjs)'],
@@ -62,6 +66,8 @@ export const ASSUMED = {
   sendMs: [15, 'billed ms of a send: three round trips inside the region; not measured on AWS'],
   relayMs: [50, 'billed ms of a call of the relay; not measured on AWS'],
   relayFill: [0.1, 'how full its batches are: 1 is a busy stream'],
+  archiveIdleMs: [10, 'billed ms of a run of `archive` that finds nothing to wait for; not measured on AWS'],
+  acceptedFrame: [150, 'bytes of the frame `accepted` and its header, which answers a send on a socket'],
   amendMs: [20, 'billed ms of an edit, a deletion, a reaction or a pin: four round trips; not measured on AWS'],
   scrollMs: [15, 'billed ms of a page; not measured on AWS'],
   readsPerPage: [3, 'read units a page of 20 older messages: one query, eventual, 1 for short texts; standing 2'],
@@ -151,6 +157,38 @@ export function perMillionMessages(inputs) {
     gateway: sum(ours) - ours['API calls'] + socketMessages,
     hosted: (1 + v.receivers) * c.hostedMessages * MILLION,
   };
+}
+
+/** The contracts of channels, in the order of the figures below. */
+export const CONTRACTS = ['persist_first', 'deliver_first', 'ephemeral'];
+
+/**
+ * The cost of a million messages for each contract, without their deliveries, which are the same. Where
+ * a channel delivers first, sends come over sockets, and `archive` stores them later: its time is not paid
+ * for by the message (`perArchiveMonth`). What is `ephemeral` is in the cache only, and only for a moment.
+ */
+export function perMillionByContract(inputs) {
+  const { values: v, costs: c } = inputs;
+  const { ours, kept } = perMillionMessages(inputs);
+  const accepted = ((v.acceptedFrame + v.packetBytes) / GB) * c.egress * MILLION;
+  const relay = 'function `relay`, its stream reads free';
+  const of = (name, ...others) => [name, [ours[name], ...others]];
+  const lines = Object.fromEntries([
+    of('store: writes', v.writesPerDelivered * c.writeUnits * MILLION, 0),
+    of('store: reads', 0, 0),
+    of('API calls', 0, 0),
+    of('function `send`', 0, 0),
+    of(relay, ours[relay], 0),
+    of('bytes out: answers', accepted, accepted),
+  ]);
+  return { lines, kept: [kept, kept, 0] };
+}
+
+/** The cost of a month of `archive`: while a channel delivered first in the last week, and otherwise. */
+export function perArchiveMonth({ values: v, costs: c }) {
+  const runs = (HOURS * 3600) / v.archiveEvery;
+  const run = (ms) => c.invocations + (ms / 1000) * (v.archiveMb / 1024) * c.functionSeconds;
+  return { used: runs * run(v.archiveRun * 1000), unused: runs * run(v.archiveIdleMs) };
 }
 
 /**
@@ -249,13 +287,15 @@ export function perMillionHours({ values: v, costs: c }) {
 }
 
 /** The cost of a month of an unused deployment. */
-export function perIdleMonth({ values: v, costs: c }) {
+export function perIdleMonth(inputs) {
+  const { values: v, costs: c } = inputs;
   const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours + c.addressHours;
   return {
     'two nodes with their addresses': 2 * node * HOURS,
     'cache, primary and replica': 2 * c.cacheHours * HOURS,
     [`metrics of alarms (${v.alarmMetrics}) and of nodes (${v.nodeMetrics})`]:
       v.alarmMetrics * c.alarms + v.nodeMetrics * c.metrics,
+    'function `archive`, which finds nothing': perArchiveMonth(inputs).unused,
     'secrets (4), a zone': 4 * c.secrets + c.zones,
   };
 }
@@ -271,6 +311,9 @@ export function tables(chosen = {}) {
   const [messages, hours, idle] = [perMillionMessages(inputs), perMillionHours(inputs), perIdleMonth(inputs)];
   const calls = Object.entries(perMillionCalls(inputs));
   const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
+  const [contracts, archive] = [perMillionByContract(inputs), perArchiveMonth(inputs)];
+  const columns = (name, line, mark = '') =>
+    `| ${[name, ...line.map((value) => mark + usd(value) + mark)].join(' | ')} |`;
   const { marks, counts } = perMillionReads(inputs);
   const { files, kept } = perMillionFiles(inputs);
   const { receivers, keptMonths, socketsPerNode, marksPerCall, countedChannels, mentionRows } = inputs.values;
@@ -283,6 +326,13 @@ export function tables(chosen = {}) {
     `| API Gateway WebSockets, on the same store and functions | ${usd(messages.gateway)} |`,
     `| Ably | ${usd(messages.hosted)} |`,
     `| beside it: keeping them ${keptMonths} months, restorable | ${usd(messages.kept)} |`,
+    '',
+    `| a million messages by contract, without deliveries | ${CONTRACTS.map((name) => `\`${name}\``).join(' | ')} |`,
+    '| --- | --- | --- | --- |',
+    ...Object.entries(contracts.lines).map(([name, line]) => columns(name, line)),
+    columns('**Inkwire**', CONTRACTS.map((_, of) => sum(Object.values(contracts.lines).map((line) => line[of]))), '**'),
+    columns(`beside it: keeping them ${keptMonths} months, restorable`, contracts.kept),
+    columns('beside it: function `archive`, a month, however many', [archive.unused, archive.used, archive.unused]),
     '',
     '| a million of these, without what is delivered | USD, store | USD, all |',
     '| --- | --- | --- |',

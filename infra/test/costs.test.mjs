@@ -5,6 +5,8 @@ import {
   COUNTED,
   inputsOf,
   listed,
+  perArchiveMonth,
+  perMillionByContract,
   perMillionCalls,
   perMillionFiles,
   perMillionHours,
@@ -27,6 +29,11 @@ test('counts are those of the template and of the limits', () => {
   assert.deepEqual([counted.vcpu * 1024, counted.memoryGb * 1024], [Number(Cpu), Number(Memory)]);
   assert.equal(counted.socketsPerNode, template.Parameters.SocketsPerNode.Default);
   assert.equal(counted.functionMb, template.Parameters.FunctionMemory.Default);
+  assert.equal(counted.archiveMb, template.Parameters.ArchiveMemory.Default);
+  const { ScheduleExpression } = resourceOf(template, 'AWS::Events::Rule', 'EveryMinute').Properties;
+  assert.deepEqual([ScheduleExpression, counted.archiveEvery], ['rate(1 minute)', 60]);
+  const delivering = source('shared/model/src/limits/deliver_first.rs');
+  assert.match(delivering, new RegExp(`ARCHIVE_RUN: Duration = Duration::from_secs\\(${counted.archiveRun}\\)`));
   const limits = source('shared/model/src/limits.rs');
   assert.match(limits, new RegExp(`TICK: Duration = Duration::from_secs\\(${counted.tickSeconds}\\)`));
   assert.match(limits, new RegExp(`FOLD_EVERY: Duration = Duration::from_secs\\(${counted.foldSeconds}\\)`));
@@ -62,6 +69,39 @@ test('a send costs one write unit and two read units, whatever is mentioned', ()
   const million = (units) => Number((units * 1_000_000).toFixed(6));
   assert.equal(million(costs.writeUnits), Number(ours['store: writes'].toFixed(6)));
   assert.equal(million(2 * costs.readUnits), Number(ours['store: reads'].toFixed(6)));
+});
+
+test('each contract costs what was counted of it, and its deliveries are left out', () => {
+  const inputs = inputsOf({ receivers: 1000 });
+  const { lines, kept } = perMillionByContract(inputs);
+  const { writeUnits, readUnits } = inputs.costs;
+  const million = (units) => Number((units * 1_000_000).toFixed(6));
+  const rounded = (line) => line.map((value) => Number(value.toFixed(6)));
+  // tests/e2e/cost.rs and tests/e2e/deliver_first.rs count these. A meeting is in the cache only.
+  assert.deepEqual(rounded(lines['store: writes']), [million(writeUnits), million(writeUnits), 0]);
+  assert.deepEqual(rounded(lines['store: reads']), [million(2 * readUnits), 0, 0]);
+  const counts = source('tests/e2e/deliver_first.rs');
+  assert.ok(counts.includes('assert_eq!((spent.read_units, spent.write_units), (0.0, 1.0)'));
+  // Only `POST` calls the API. The relay sees every row, whoever stored it.
+  assert.deepEqual(lines['API calls'].map((value) => value > 0), [true, false, false]);
+  assert.deepEqual(lines['function `send`'].map((value) => value > 0), [true, false, false]);
+  const [relayed, again, said] = lines['function `relay`, its stream reads free'];
+  assert.deepEqual([again, said], [relayed, 0]);
+  assert.deepEqual(kept.map((value) => value > 0), [true, true, false]);
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  const { 'bytes out: deliveries': deliveries, ...rest } = perMillionMessages(inputs).ours;
+  assert.ok(deliveries > 0);
+  const [persisted, delivered, discarded] = [0, 1, 2].map((of) => sum(Object.values(lines).map((line) => line[of])));
+  assert.equal(persisted.toFixed(6), sum(Object.values(rest)).toFixed(6));
+  assert.ok(discarded < delivered && delivered < persisted);
+});
+
+test('archive costs four dollars a month while it is used, and a cent while it is not', () => {
+  const { used, unused } = perArchiveMonth(inputsOf());
+  assert.ok(Math.abs(used - 4) < 0.1, `${used}`);
+  assert.equal(unused.toFixed(2), '0.01');
+  // Its memory is its price.
+  assert.ok(perArchiveMonth(inputsOf({ archiveMb: 512 })).used > 3.9 * used);
 });
 
 test('pins, mentions and their counts cost these units', () => {
