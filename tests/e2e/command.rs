@@ -169,6 +169,7 @@ fn every_program_prints_its_version() {
         ("membership", &["--version"]),
         ("amend", &["--version"]),
         ("files", &["--version"]),
+        ("archive", &["--version"]),
         ("derive", &["--version"]),
         ("connect", &["--version"]),
         ("relay", &["--version"]),

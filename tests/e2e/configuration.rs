@@ -69,6 +69,16 @@ const CASES: &[Case] = &[
             "INKWIRE_REDIS_REPLICAS is not set",
         ],
     },
+    // Neither tokens nor tickets.
+    Case {
+        program: "archive",
+        set: &[],
+        says: &[
+            "INKWIRE_TABLE_PREFIX is not set",
+            "AWS_REGION is not set",
+            "INKWIRE_REDIS_URL is not set",
+        ],
+    },
     Case {
         program: "derive",
         set: &[("INKWIRE_FILES_BUCKET", "hunter2."), ("AWS_ENDPOINT_URL_S3", WRONG)],

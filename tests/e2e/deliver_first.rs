@@ -48,7 +48,7 @@ pub(crate) async fn delivers(person: &Person, channel: &ChannelId, words: &str) 
 }
 
 /// The ids of which a person was told that they are stored.
-fn told_archived(person: &Person) -> Vec<MessageId> {
+pub(crate) fn told_archived(person: &Person) -> Vec<MessageId> {
     person.look(|log| {
         let archived = log.iter().filter_map(|logged| match &logged.event {
             Event::Receipts { archived, .. } => Some(archived.clone()),

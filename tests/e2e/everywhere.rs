@@ -9,6 +9,8 @@ use tests::deployment::AnyCluster;
 use tests::{SOON, eventually};
 use tokio::task::JoinSet;
 
+use crate::deliver_first::{delivers, told_archived};
+
 crate::on_every_cluster!(
     few:
     two_people_on_two_nodes_hear_each_other,
@@ -20,6 +22,7 @@ crate::on_every_cluster!(
     g5_a_client_that_was_away_resumes_and_misses_nothing,
     g5_a_long_text_arrives_whole,
     g8_a_revoked_user_is_closed_at_once,
+    g13_what_is_delivered_first_is_stored_afterwards,
     clients_of_a_killed_node_are_on_another_and_miss_nothing;
     many:
     g1_eighty_sends_at_once_are_eighty_messages,
@@ -312,6 +315,19 @@ async fn g8_a_revoked_user_is_closed_at_once(environment: Environment) {
     assert_eq!(refused.code(), Some(ErrorCode::ChannelNotFound));
     let refused = cluster.api("alice").add_member(&channel, &user("bob")).await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::UserNotFound));
+}
+
+async fn g13_what_is_delivered_first_is_stored_afterwards(environment: Environment) {
+    let cluster = AnyCluster::start(environment).await;
+    let channel = cluster.group_of("deliver_first", "alice", &["bob"]).await;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    let id = delivers(&alice, &channel, "hello").await;
+    bob.hears(&channel, "hello").await;
+    // The first message of a workspace may wait for the next run of `archive`, a minute at most.
+    let soon = Duration::from_secs(90);
+    eventually("alice is told", soon, async || told_archived(&alice) == [id]).await;
+    let page = bob.api.scroll(&channel, None, 20, Direction::Older).await.unwrap();
+    assert_eq!(page.messages.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
 }
 
 async fn clients_of_a_killed_node_are_on_another_and_miss_nothing(environment: Environment) {

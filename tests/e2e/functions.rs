@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::LogId;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment, TICKET_SECRET};
 use tests::lambda::{Function, http_event};
 use tests::process::program;
 use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
+
+use crate::deliver_first::{delivering, delivers, told_archived};
 
 pub(crate) const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
 
@@ -66,6 +69,7 @@ impl Fixture {
                 http_event("POST", "/attachments", "", token, &body.to_string())
             }
             "connect" => http_event("GET", "/connect", "", token, ""),
+            "archive" => json!({}),
             "relay" | "derive" => json!({ "Records": [] }),
             _ => panic!("no function {name}"),
         }
@@ -124,6 +128,32 @@ async fn g3_a_function_whose_connection_broke_while_frozen_sends_as_fast_as_befo
     assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_the_function_archive_stores_what_was_delivered_and_ends_at_once_if_nothing_was() {
+    let fixture = Fixture::start().await;
+    let cluster = &fixture.cluster;
+    cluster.stack.stop_archive();
+    let function = fixture.function(&program("archive"), "archive").await;
+    let event = json!({ "source": "aws.events", "detail-type": "Scheduled Event" });
+    assert_eq!(function.invoke(&event).await.payload, Value::Null, "nobody sent anything");
+    let channel = delivering(cluster, "alice", &["bob"]).await;
+    let alice = cluster.person("alice").await;
+    let id = delivers(&alice, &channel, "hello").await;
+    let log = LogId::from(&channel);
+    let is_stored =
+        async || cluster.stack.ports().messages.entry(&log, id).await.unwrap().is_some();
+    assert!(!is_stored().await, "the stack's own archiver is stopped");
+    let stored = async {
+        eventually("it is stored", SOON, is_stored).await;
+        eventually("alice is told", SOON, async || told_archived(&alice) == [id]).await;
+    };
+    // A run takes almost a minute. What it took would be taken again if it died.
+    tokio::select! {
+        answer = function.invoke(&event) => panic!("a run goes on: {:?}", answer.payload),
+        () = stored => {}
+    }
+}
+
 /// Tests under `cargo lambda watch`, whose output is the functions' log.
 mod watched {
     use service::config::{Env as _, ProcessEnv};
@@ -164,7 +194,9 @@ mod watched {
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
 async fn figures_of_the_functions() {
     let fixture = Fixture::start().await;
-    for name in ["send", "scroll", "membership", "amend", "files", "connect", "relay", "derive"] {
+    for name in
+        ["send", "scroll", "membership", "amend", "files", "connect", "archive", "relay", "derive"]
+    {
         let bootstrap = deployed(name);
         let event = fixture.event(name);
         let (mut starts, mut firsts) = (Vec::new(), Vec::new());
@@ -176,7 +208,10 @@ async fn figures_of_the_functions() {
             let (status, failed) =
                 (&answer.payload["statusCode"], &answer.payload["batchItemFailures"]);
             assert!(
-                *status == 200 || *status == 201 || *failed == json!([]),
+                *status == 200
+                    || *status == 201
+                    || *failed == json!([])
+                    || (name == "archive" && answer.payload.is_null()),
                 "{name}: {:?}",
                 answer.payload
             );

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Api, DevUser, Token, TokenSource};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
 use jsonwebtoken::{EncodingKey, Header};
-use model::{Channel, NodeId, UserId, WorkspaceId};
-use serde_json::json;
+use model::{Channel, ChannelId, NodeId, UserId, WorkspaceId};
+use serde_json::{Value, json};
 use service::config::{Env as _, ProcessEnv};
 
 use crate::cluster::{Cluster, Environment, user};
@@ -119,6 +121,32 @@ impl AnyCluster {
     pub async fn group(&self, creator: &str, members: &[&str]) -> Channel {
         let members: Vec<UserId> = members.iter().map(|name| user(name)).collect();
         self.api(creator).create_channel("general", &members).await.expect("a channel")
+    }
+
+    /// Creates a group channel with a contract as a user.
+    ///
+    /// # Panics
+    /// If the call is refused.
+    pub async fn group_of(&self, contract: &str, creator: &str, members: &[&str]) -> ChannelId {
+        let token = match self {
+            Self::Local(cluster) => cluster.token(creator, 600).await,
+            Self::Deployed(deployment) => {
+                let user = DevUser::new(deployment.workspace.clone(), user(creator));
+                deployment.target.token_of(&user).as_str().to_owned()
+            }
+        };
+        let bearer = format!("Bearer {token}").parse().expect("a header's value");
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer), (CONTENT_TYPE, json)]);
+        let body = json!({
+            "type": "GROUP_CHANNEL", "name": "general", "contract": contract, "members": members,
+        });
+        let api = self.api(creator);
+        let answer = api.raw(Method::POST, "/channels", headers, body.to_string()).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        let made: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        made["channel_id"].as_str().and_then(|id| id.parse().ok()).expect("a channel's id")
     }
 
     /// Kills a node.

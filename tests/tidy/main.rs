@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("amend", &["model", "protocol", "messaging", "service"]),
     ("files", &["model", "protocol", "messaging", "service"]),
     ("connect", &["model", "protocol", "messaging", "service"]),
+    ("archive", &["model", "messaging", "service"]),
     // Not `protocol`: the relay has nothing to do with what clients send.
     ("relay", &["messaging", "dynamo", "service"]),
     ("derive", &["messaging", "dynamo", "service"]),
@@ -88,6 +89,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "amend",
             "files",
             "connect",
+            "archive",
             "relay",
             "derive",
             "node",
@@ -178,7 +180,7 @@ fn no_function_links_what_only_nodes_use() {
     // Ask cargo itself: a function built alone has other features than in the whole workspace.
     let mut tree = std::process::Command::new(env!("CARGO"));
     tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
-    for function in ["send", "scroll", "membership", "amend", "connect", "relay"] {
+    for function in ["send", "scroll", "membership", "amend", "connect", "archive", "relay"] {
         tree.args(["-p", &format!("inkwire-{function}")]);
     }
     let listed = tree.current_dir(root()).output().unwrap();
