@@ -62,6 +62,11 @@ impl Backoff {
         }
     }
 
+    /// The wait after a number of failures that its caller counts.
+    pub(crate) fn wait_after(&mut self, failures: u32) -> Duration {
+        model::backoff((self.base, self.cap), failures).mul_f64(self.rng.random::<f64>())
+    }
+
     /// The jitter to add to a wait that a server gave to many clients, so that they do not all
     /// return together: drawn evenly from zero to half of the wait, or to the first window if that
     /// is longer.

@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 use protocol::client_frame::{ClientFrame, View};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::catch_up::{Shared, stored_so_far};
+use crate::deliveries::{Deliveries, Delivery, DeliveryWaits, OutboxFull};
 use crate::error::ApiError;
 use crate::event::Event;
 use crate::inbox::Inbox;
@@ -21,12 +23,14 @@ use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
 use crate::timeline::Timeline;
 
+mod delivering;
 mod meetings;
 mod speech;
 mod task;
 
 pub use meetings::{Accepted, SayError};
 
+use delivering::{Outgoing, deliver};
 use meetings::{Meetings, Saying};
 use speech::Speech;
 use task::Task;
@@ -48,6 +52,8 @@ pub struct Config {
     pub backoff: Backoff,
     /// How long a socket may be silent before it counts as lost; 1.5 ticks if that is longer.
     pub silence_max: Duration,
+    /// How long the outbox of channels that deliver first waits.
+    pub delivery_waits: DeliveryWaits,
 }
 
 impl Config {
@@ -74,6 +80,7 @@ impl Config {
             events_max: EVENTS_MAX,
             backoff: Backoff::default(),
             silence_max: limits::SILENCE_MAX,
+            delivery_waits: DeliveryWaits::default(),
         }
     }
 }
@@ -86,6 +93,7 @@ pub struct Client {
     control: Arc<watch::Sender<Control>>,
     says: mpsc::Sender<ClientFrame>,
     sayings: mpsc::Sender<Saying>,
+    deliveries: Outgoing,
 }
 
 /// The task's state that handles can read.
@@ -127,6 +135,11 @@ impl Client {
         let (says, said) = mpsc::channel(SAYS_MAX);
         let (sayings, to_say) = mpsc::channel(SAYS_MAX);
         let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
+        let now = Instant::now();
+        let deliveries = Deliveries::new(config.delivery_waits, backoff.fork(), now);
+        let deliveries = Outgoing::new(deliveries);
+        let mut deliverer = JoinSet::new();
+        deliverer.spawn(deliver(shared.clone(), deliveries.clone(), control_rx.clone()));
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());
         let task = Task {
             shared,
@@ -136,6 +149,8 @@ impl Client {
             speech: Speech::default(),
             to_say,
             meetings: Meetings::default(),
+            deliveries: deliveries.clone(),
+            deliverer,
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
@@ -148,7 +163,8 @@ impl Client {
             lost_at: None,
         };
         tokio::spawn(task.run());
-        (Self { outbox, status, says, sayings, control: Arc::new(control) }, receiver)
+        let control = Arc::new(control);
+        (Self { outbox, status, says, sayings, deliveries, control }, receiver)
     }
 
     /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
@@ -157,6 +173,31 @@ impl Client {
     /// [`SendError`]: not stored, or outcome unknown.
     pub async fn send(&self, log: impl Into<LogId>, text: &str) -> Result<Sent, SendError> {
         self.outbox.send(log, text).await
+    }
+
+    /// Puts a message for a channel that delivers first into the outbox and returns its id at once. It is
+    /// sent by the socket, by calls if there is none or Redis is full, and again until it is stored;
+    /// [`Event::Delivery`] says how far it has come.
+    ///
+    /// # Errors
+    /// [`OutboxFull`].
+    pub fn deliver(&self, channel: &ChannelId, text: MessageText) -> Result<MessageId, OutboxFull> {
+        let seen = self.outbox.inbox.lock().newest_seen(channel);
+        let minting = (self.api().server_now(), self.api().transport().random());
+        self.deliveries.change(|outbox| outbox.add(channel, text, seen, minting))
+    }
+
+    /// The messages in the outbox of channels that deliver first: those that are not stored yet, and
+    /// those that were refused for good.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.deliveries.lock().list()
+    }
+
+    /// Forgets a message that was refused for good. Returns its text; `None` if there is no such
+    /// message, or it is still being sent.
+    pub fn discard(&self, channel: &ChannelId, id: MessageId) -> Option<MessageText> {
+        self.deliveries.change(|outbox| outbox.discard(channel, id))
     }
 
     /// The outbox, to send a draft again after a failed send.

@@ -8,6 +8,7 @@ use model::{
 };
 use serde::Serialize;
 
+use crate::deliveries::DeliveryState;
 use crate::session::StopReason;
 
 /// How a message arrived.
@@ -133,6 +134,15 @@ pub enum Event {
         read: Vec<(UserId, MessageId)>,
         /// Messages of this user that are stored now.
         archived: Vec<MessageId>,
+    },
+    /// A message that [`crate::Client::deliver`] took has come further.
+    Delivery {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its id.
+        id: MessageId,
+        /// How far.
+        state: DeliveryState,
     },
     /// The socket is alive.
     Tick {

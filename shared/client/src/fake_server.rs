@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp};
 use parking_lot::Mutex;
-use protocol::client_frame::Hello;
+use protocol::client_frame::{ClientFrame, Hello};
 use protocol::frame::{Ready, ServerFrame};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,6 +101,15 @@ impl FakeServer {
         Peer { stream, hello }
     }
 
+    /// Accepts the next socket, whose node takes these frames.
+    pub(crate) async fn accept_taking(&mut self, cursor: &str, accepts: &[&str]) -> Peer {
+        let mut peer = self.accept().await;
+        let ServerFrame::Ready(mut says) = ready(cursor, true) else { panic!() };
+        says.accepts = accepts.iter().map(ToString::to_string).collect();
+        peer.send(&ServerFrame::Ready(says)).await;
+        peer
+    }
+
     /// Accepts the next socket and sends its `ready`.
     pub(crate) async fn accept_ready(&mut self, cursor: &str, resumed: bool) -> Peer {
         let mut peer = self.accept().await;
@@ -112,6 +121,12 @@ impl FakeServer {
 impl Peer {
     pub(crate) async fn send(&mut self, frame: &ServerFrame) {
         self.stream.send(WsMessage::text(frame.encode())).await.unwrap();
+    }
+
+    /// The client's next frame.
+    pub(crate) async fn next(&mut self) -> ClientFrame {
+        let said = timeout(WAIT, self.stream.next()).await.unwrap().unwrap().unwrap();
+        ClientFrame::decode(said.to_text().unwrap()).unwrap()
     }
 
     pub(crate) async fn push(&mut self, cursor: &str, message: &Message) {
@@ -168,6 +183,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Ended { .. }
                 | Event::Presence { .. }
                 | Event::Receipts { .. }
+                | Event::Delivery { .. }
                 | Event::Stopped { .. } => {}
             }
         }

@@ -14,6 +14,9 @@
 //!    [`Session::on_disconnect`] returns the next [`Step`]: usually step 1 again, with another node.
 //! 6. [`Client::send`] mints the message's id and repeats `POST /messages` with it until it is
 //!    stored or refused ([`Outbox`]).
+//! 7. [`Client::deliver`], for channels that deliver first, puts a message into an outbox of its own.
+//!    It goes by `send` on the socket, and stays until a `receipts` frame says that it is stored. After
+//!    60 s without that it is sent again, then by `POST /messages` ([`Event::Delivery`]).
 //!
 //! **Invariants.**
 //! - The cursor is never ahead of the events that the program received. A crash can repeat events,
@@ -55,6 +58,7 @@ mod session;
 mod timeline;
 
 mod catch_up;
+mod deliveries;
 mod event;
 mod retry;
 
@@ -76,6 +80,7 @@ mod fake_server;
 
 pub use backoff::Backoff;
 pub use client::{Accepted, Client, Config, SayError};
+pub use deliveries::{Delivery, DeliveryState, DeliveryWaits, OutboxFull};
 pub use error::ApiError;
 pub use event::{Event, Source};
 pub use inbox::Inbox;

@@ -189,6 +189,7 @@ impl Program {
                 | Event::Read { .. }
                 | Event::Typing { .. }
                 | Event::Receipts { .. }
+                | Event::Delivery { .. }
                 | Event::Joined { .. }
                 | Event::NotJoined { .. }
                 | Event::Said { .. }
@@ -261,6 +262,7 @@ const fn is_frame(event: &Event) -> bool {
             | Event::Typing { .. }
             | Event::Presence { .. }
             | Event::Receipts { .. }
+            | Event::Delivery { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }
     )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{Client, Config, Event};
+use client::{Client, Config, DeliveryState, Event};
 use model::{ChannelChange, ChannelId, MessageId, Presence, UserId};
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         Event::Joined { channel_id, .. }
         | Event::NotJoined { channel_id, .. }
         | Event::Receipts { channel_id, .. }
+        | Event::Delivery { channel_id, .. }
         | Event::Ended { channel_id } => Some(channel_id),
         Event::Ready { .. }
         | Event::Presence { .. }
@@ -104,6 +105,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         | Event::NotJoined { .. }
         | Event::Presence { .. }
         | Event::Receipts { .. }
+        | Event::Delivery { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -126,6 +128,20 @@ fn receipts(
     json!({
         "event": "receipts", "channel_id": channel_id.as_str(),
         "delivered": marks(delivered), "read": marks(read), "archived": archived,
+    })
+}
+
+/// How far a message has come that was delivered first, as JSON.
+pub(super) fn delivery(channel_id: &ChannelId, id: MessageId, state: &DeliveryState) -> Value {
+    let (name, replicated, code) = match state {
+        DeliveryState::Queued => ("queued", None, None),
+        DeliveryState::Accepted { replicated } => ("accepted", Some(*replicated), None),
+        DeliveryState::Archived => ("archived", None, None),
+        DeliveryState::Failed { code } => ("failed", None, Some(code)),
+    };
+    json!({
+        "event": "delivery", "channel_id": channel_id.as_str(), "id": id.to_string(),
+        "state": name, "replicated": replicated, "code": code,
     })
 }
 
@@ -191,6 +207,7 @@ fn record(event: &Event) -> Value {
         Event::Receipts { channel_id, delivered, read, archived } => {
             receipts(channel_id, delivered, read, archived)
         }
+        Event::Delivery { channel_id, id, state } => delivery(channel_id, *id, state),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
         }

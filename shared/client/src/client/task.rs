@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
+use super::delivering::Outgoing;
 use super::meetings::{Meetings, SayError, Saying};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
 use crate::catch_up::Shared;
+use crate::deliveries::Deliveries;
 use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
 use crate::socket::{OpenError, RawSocket, Received};
@@ -30,6 +32,10 @@ pub(super) struct Task {
     pub(super) speech: Speech,
     pub(super) to_say: mpsc::Receiver<Saying>,
     pub(super) meetings: Meetings,
+    /// Messages for channels that deliver first.
+    pub(super) deliveries: Outgoing,
+    /// The task that makes their calls.
+    pub(super) deliverer: JoinSet<()>,
     /// What is to be said on this socket.
     pub(super) outgoing: Vec<ClientFrame>,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
@@ -65,6 +71,7 @@ impl Task {
             }
         };
         self.catch_ups.shutdown().await;
+        self.deliverer.shutdown().await;
         // Fails only if the program dropped the receiver.
         self.shared.events.send(Event::Stopped { reason }).await.ok();
     }
@@ -198,6 +205,7 @@ impl Task {
                     self.outgoing.push(frame);
                     continue;
                 }
+                () = self.deliveries.sendable() => continue,
                 Some(saying) = self.to_say.recv() => {
                     self.on_saying(saying);
                     continue;
@@ -229,6 +237,9 @@ impl Task {
     fn outgoing(&mut self) -> Vec<ClientFrame> {
         if self.ready_at.is_some() && self.speech.is_taken("join") {
             self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
+        }
+        if self.ready_at.is_some() {
+            self.outgoing.extend(self.deliveries.frames());
         }
         std::mem::take(&mut self.outgoing)
     }
@@ -333,7 +344,7 @@ impl Task {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
-            | ServerFrame::Unknown { .. } => self.meetings.on_frame(&frame),
+            | ServerFrame::Unknown { .. } => self.on_signal(&frame),
         };
         if let Some(event) = event {
             slot.send(event);
@@ -342,6 +353,11 @@ impl Task {
         self.session.on_frame(&frame);
         self.status.lock().cursor = self.session.cursor().map(str::to_owned);
         Ok(())
+    }
+
+    /// Handles a frame that is not of the stream. Returns its event, if it is one for the program.
+    fn on_signal(&mut self, frame: &ServerFrame) -> Option<Event> {
+        if self.deliveries.on_frame(frame) { None } else { self.meetings.on_frame(frame) }
     }
 
     fn on_resync(&mut self, reason: &str, delay_ms: u64) -> Event {
@@ -397,6 +413,9 @@ impl Task {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
         self.speech.begin(&ready.accepts);
+        if self.speech.is_taken("send") {
+            self.deliveries.change(Deliveries::socket_opened);
+        }
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
@@ -440,6 +459,7 @@ impl Task {
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.status.lock().node_id = None;
         self.meetings.disconnected();
+        self.deliveries.change(|outbox| outbox.socket_lost(Instant::now()));
         self.outgoing.clear();
         let next = self.session.on_disconnect(disconnect, lived);
         self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });

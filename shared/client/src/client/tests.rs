@@ -161,7 +161,7 @@ async fn a_resync_waits_for_its_delay_and_catches_up() {
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
-    let started_at = tokio::time::Instant::now();
+    let started_at = Instant::now();
     peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 60, channels: None }).await;
     event(&mut events, |event| matches!(event, Event::Resync { .. })).await;
     until_caught_up(&mut events).await;
@@ -218,7 +218,7 @@ async fn pending_resyncs_merge_and_all_channels_include_named_ones() {
         ([resync(150, &[other()]), resync(100, &[])], 1),
     ] {
         let calls = fake.calls().len();
-        let started_at = tokio::time::Instant::now();
+        let started_at = Instant::now();
         for frame in frames {
             peer.send(&frame).await;
         }
@@ -238,7 +238,7 @@ async fn a_busy_node_is_avoided_for_the_delay_it_asks_for_and_not_reported() {
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
-    let started_at = tokio::time::Instant::now();
+    let started_at = Instant::now();
     peer.close_because(1013, "delay_ms=300").await;
     event(&mut events, |event| matches!(event, Event::Disconnected { code: 1013 })).await;
     let peer = fake.accept_ready("c1", true).await;
@@ -261,7 +261,7 @@ async fn the_silence_timeout_follows_the_nodes_tick_interval() {
     };
     peer.send(&tick(400)).await;
     event(&mut events, |event| matches!(event, Event::Tick { .. })).await;
-    let heard_at = tokio::time::Instant::now();
+    let heard_at = Instant::now();
     event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     assert!(heard_at.elapsed() >= Duration::from_millis(550), "{:?}", heard_at.elapsed());
 }
