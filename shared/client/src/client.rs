@@ -25,6 +25,7 @@ use crate::timeline::Timeline;
 
 mod delivering;
 mod meetings;
+mod speaking;
 mod speech;
 mod task;
 
@@ -128,6 +129,7 @@ impl Client {
             events,
             first_visit_messages: config.first_visit_messages,
             retrier: Retrier::new(backoff.fork()),
+            gots: Arc::default(),
             node_clock: Arc::default(),
         };
         let (control, control_rx) =

@@ -17,10 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Channel, ChannelId, KnownMessages, LateArrivals, LogId, Message, MessageId, MessageText,
-    Timestamp, limits,
+    Channel, ChannelId, Contract, KnownMessages, LateArrivals, LogId, Message, MessageId,
+    MessageText, Timestamp, limits,
 };
 
+use crate::gots::Telling;
 use crate::timeline::Timeline;
 
 mod entry;
@@ -180,8 +181,33 @@ impl Inbox {
     /// were no member did not reach this client. Its newest page is to be read.
     pub fn restart_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.openings += 1;
-        let entry = Entry::new(at, Some(Opening(self.openings)));
+        let contract = self.contract(channel);
+        let entry = Entry { contract, ..Entry::new(at, Some(Opening(self.openings))) };
         self.channels.insert(channel.clone(), entry);
+    }
+
+    /// A channel's contract, if a call has said it.
+    #[must_use]
+    pub fn contract(&self, channel: &ChannelId) -> Option<Contract> {
+        self.channels.get(channel)?.contract
+    }
+
+    /// Records a channel's contract.
+    pub(crate) fn set_contract(&mut self, channel: &ChannelId, contract: Contract) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.contract = Some(contract);
+        }
+    }
+
+    /// Whether this client may say how far it has a channel's messages.
+    pub(crate) fn telling(&self, channel: &ChannelId) -> Telling {
+        let Some(entry) = self.channels.get(channel) else { return Telling::Never };
+        match entry.contract {
+            Some(Contract::PersistFirst | Contract::Ephemeral) => Telling::Never,
+            Some(Contract::DeliverFirst) if entry.has_left => Telling::Never,
+            Some(Contract::DeliverFirst) if entry.gap.is_none() => Telling::Now,
+            Some(Contract::DeliverFirst) | None => Telling::Later,
+        }
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
@@ -349,8 +375,9 @@ impl Inbox {
                 restarted.push(id.clone());
             }
         }
-        for id in listed {
-            self.channels.entry(id.clone()).or_insert_with(|| Entry::new(at, Some(opening)));
+        for Channel { id, contract, .. } in list {
+            let entry = self.channels.entry(id.clone());
+            entry.or_insert_with(|| Entry::new(at, Some(opening))).contract = Some(*contract);
         }
         restarted
     }

@@ -17,6 +17,8 @@
 //! 7. [`Client::deliver`], for channels that deliver first, puts a message into an outbox of its own.
 //!    It goes by `send` on the socket, and stays until a `receipts` frame says that it is stored. After
 //!    60 s without that it is sent again, then by `POST /messages` ([`Event::Delivery`]).
+//! 8. Of such channels the client says `got`, twice a second at most: the newest message whose event
+//!    the program has, once nothing before it is missing.
 //!
 //! **Invariants.**
 //! - The cursor is never ahead of the events that the program received. A crash can repeat events,
@@ -60,6 +62,7 @@ mod timeline;
 mod catch_up;
 mod deliveries;
 mod event;
+mod gots;
 mod retry;
 
 mod send;

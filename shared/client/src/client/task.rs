@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::delivering::Outgoing;
-use super::meetings::{Meetings, SayError, Saying};
+use super::meetings::{Meetings, Saying};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
@@ -176,7 +176,7 @@ impl Task {
                     return Ok(Disconnect::abnormal());
                 }
             }
-            let view_at = self.view_due_at();
+            let due_to_say = self.due_to_say();
             if !self.say_idle(socket).await {
                 return Ok(Disconnect::abnormal());
             }
@@ -199,12 +199,7 @@ impl Task {
                     self.catch_ups.spawn(self.shared.clone().catch_up());
                     continue;
                 }
-                () = sleep_until(view_at.unwrap_or_else(Instant::now)), if view_at.is_some() => {
-                    let view = self.control.borrow().view.clone();
-                    let frame = self.speech.view_said(&view, Instant::now());
-                    self.outgoing.push(frame);
-                    continue;
-                }
+                () = sleep_until(due_to_say.unwrap_or_else(Instant::now)), if due_to_say.is_some() => continue,
                 () = self.deliveries.sendable() => continue,
                 Some(saying) = self.to_say.recv() => {
                     self.on_saying(saying);
@@ -233,51 +228,6 @@ impl Task {
         }
     }
 
-    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
-    fn outgoing(&mut self) -> Vec<ClientFrame> {
-        if self.ready_at.is_some() && self.speech.is_taken("join") {
-            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
-        }
-        if self.ready_at.is_some() {
-            self.outgoing.extend(self.deliveries.frames());
-        }
-        std::mem::take(&mut self.outgoing)
-    }
-
-    fn on_saying(&mut self, saying: Saying) {
-        if self.ready_at.is_some() && self.speech.is_taken("send") {
-            self.outgoing.push(self.meetings.say(saying));
-        } else {
-            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
-        }
-    }
-
-    /// Handles a frame of a handle. Returns when the path is dead without an answer.
-    fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
-        let now = Instant::now();
-        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
-            return None;
-        }
-        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
-        self.outgoing.push(frame);
-        dead_at
-    }
-
-    /// When the view is to be said on this socket.
-    fn view_due_at(&self) -> Option<Instant> {
-        let view = &self.control.borrow().view;
-        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
-    }
-
-    /// Says whether the user is idle, if the node does not know it; false if the socket is broken.
-    async fn say_idle(&mut self, socket: &mut RawSocket) -> bool {
-        let is_idle = self.control.borrow().is_idle;
-        match self.ready_at.and_then(|_| self.speech.idle_due(is_idle)) {
-            Some(idle) => socket.say(&idle).await.is_ok(),
-            None => true,
-        }
-    }
-
     fn silence_max(&self) -> Duration {
         self.silence_max.max(self.tick.mul_f64(SILENT_TICKS))
     }
@@ -298,22 +248,7 @@ impl Task {
                 self.read_threads_soon(&message.channel_id);
                 Some(event)
             }
-            ServerFrame::Message { message, .. } => {
-                let text = shared.inbox().text_of(message);
-                match text {
-                    Some(text) => {
-                        let message = Message { text, ..message.clone() };
-                        Some(shared.upsert(message, Source::Pushed))
-                    }
-                    // Another text than the one here: the channel is read.
-                    None => {
-                        let named = std::slice::from_ref(&message.channel_id);
-                        shared.inbox().open_gap(Some(named), shared.node_now());
-                        self.schedule_catch_up(Duration::ZERO);
-                        None
-                    }
-                }
-            }
+            ServerFrame::Message { message, .. } => self.on_textless(message),
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, details, .. } => {
                 let is_own = self.concerns_me(user_ids);
@@ -349,10 +284,27 @@ impl Task {
         if let Some(event) = event {
             slot.send(event);
         }
+        if let ServerFrame::Message { message, .. } = &frame {
+            shared.note_got(&message.channel_id, message.id);
+        }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
         self.status.lock().cursor = self.session.cursor().map(str::to_owned);
         Ok(())
+    }
+
+    /// Handles a message that was pushed without its text.
+    fn on_textless(&mut self, message: &Message) -> Option<Event> {
+        let text = self.shared.inbox().text_of(message);
+        if let Some(text) = text {
+            let message = Message { text, ..message.clone() };
+            return Some(self.shared.upsert(message, Source::Pushed));
+        }
+        // Another text than the one here: the channel is read.
+        let named = std::slice::from_ref(&message.channel_id);
+        self.shared.inbox().open_gap(Some(named), self.shared.node_now());
+        self.schedule_catch_up(Duration::ZERO);
+        None
     }
 
     /// Handles a frame that is not of the stream. Returns its event, if it is one for the program.
@@ -416,6 +368,7 @@ impl Task {
         if self.speech.is_taken("send") {
             self.deliveries.change(Deliveries::socket_opened);
         }
+        self.shared.gots.lock().socket_opened(self.lost_at);
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
@@ -478,6 +431,6 @@ const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
 /// How long to wait for the answer to a ping.
-const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
