@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) first_visit_messages: u32,
     pub(crate) retrier: Retrier,
+    /// Whether there is a store, which is written before the program receives an event.
+    pub(crate) is_saved: bool,
     /// How far the program has the messages of channels that deliver first.
     pub(crate) gots: Arc<Mutex<Gots>>,
     /// The last `server_time` that a frame carried, and when the frame arrived.
@@ -70,7 +72,8 @@ impl Shared {
 
     /// Notes that the program has the event of a message.
     pub(crate) fn note_got(&self, channel: &ChannelId, id: MessageId) {
-        if self.inbox().telling(channel) != Telling::Never {
+        // Otherwise the store has to have it first.
+        if !self.is_saved && self.inbox().telling(channel) != Telling::Never {
             self.gots.lock().note(channel, id);
         }
     }

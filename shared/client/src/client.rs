@@ -21,10 +21,12 @@ use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
+use crate::store::{Resumed, Store, StoreError};
 use crate::timeline::Timeline;
 
 mod delivering;
 mod meetings;
+mod saving;
 mod speaking;
 mod speech;
 mod task;
@@ -33,6 +35,7 @@ pub use meetings::{Accepted, SayError};
 
 use delivering::{Outgoing, deliver};
 use meetings::{Meetings, Saying};
+use saving::save;
 use speech::Speech;
 use task::Task;
 
@@ -45,6 +48,8 @@ pub struct Config {
     pub cursor: Option<String>,
     /// The messages that the client already has.
     pub inbox: Inbox,
+    /// The file that keeps them, if there is one.
+    pub store: Option<Store>,
     /// How many messages to read from a channel that is new to this client, at most 100.
     pub first_visit_messages: u32,
     /// Capacity of the event queue. When it is full, the socket is not read.
@@ -70,6 +75,15 @@ impl Config {
         Ok(Self { inbox, first_visit_messages: 0, ..Self::new(api) })
     }
 
+    /// Settings of a client that resumes from its store, and keeps it up to date. This reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn with_store(api: Api, mut store: Store) -> Result<Self, StoreError> {
+        let Resumed { cursor, inbox } = store.resume(MESSAGES_MAX)?;
+        Ok(Self { cursor, inbox, store: Some(store), ..Self::new(api) })
+    }
+
     /// Settings of a client that has nothing yet, with the protocol's limits.
     #[must_use]
     pub fn new(api: Api) -> Self {
@@ -77,6 +91,7 @@ impl Config {
             api,
             cursor: None,
             inbox: Inbox::new(MESSAGES_MAX),
+            store: None,
             first_visit_messages: limits::PAGE_MESSAGES_DEFAULT,
             events_max: EVENTS_MAX,
             backoff: Backoff::default(),
@@ -101,7 +116,12 @@ pub struct Client {
 #[derive(Debug, Default)]
 struct Status {
     node_id: Option<NodeId>,
+    /// Every event up to it was delivered to the program.
     cursor: Option<String>,
+    /// The same for the store's queue, if there is a store.
+    position: Option<String>,
+    /// Whose socket it is, or whose store: workspace and user.
+    owner: Option<String>,
 }
 
 /// What the handles ask the task to do.
@@ -120,13 +140,16 @@ impl Client {
     /// their queue is full, the client stops reading its socket.
     #[must_use]
     pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(config.events_max.max(1));
-        let mut backoff = config.backoff;
-        let inbox = Arc::new(Mutex::new(config.inbox));
-        let shared = Shared {
+        let events_max = config.events_max.max(1);
+        let (events, receiver) = mpsc::channel(events_max);
+        let (mut backoff, mut inbox) = (config.backoff, config.inbox);
+        inbox.keep_journal(config.store.is_some());
+        let inbox = Arc::new(Mutex::new(inbox));
+        let mut shared = Shared {
             api: config.api.clone(),
             inbox: Arc::clone(&inbox),
             events,
+            is_saved: config.store.is_some(),
             first_visit_messages: config.first_visit_messages,
             retrier: Retrier::new(backoff.fork()),
             gots: Arc::default(),
@@ -136,10 +159,15 @@ impl Client {
             watch::channel(Control { online: true, reading: true, ..Control::default() });
         let (says, said) = mpsc::channel(SAYS_MAX);
         let (sayings, to_say) = mpsc::channel(SAYS_MAX);
-        let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
+        let cursor = config.cursor.clone();
+        let status = Status { cursor: cursor.clone(), position: cursor, ..Status::default() };
+        let status = Arc::new(Mutex::new(status));
         let now = Instant::now();
         let deliveries = Deliveries::new(config.delivery_waits, backoff.fork(), now);
         let deliveries = Outgoing::new(deliveries);
+        if let Some(store) = config.store {
+            save(store, &mut shared, &deliveries, &status, events_max);
+        }
         let mut deliverer = JoinSet::new();
         deliverer.spawn(deliver(shared.clone(), deliveries.clone(), control_rx.clone()));
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());

@@ -17,16 +17,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Channel, ChannelId, Contract, KnownMessages, LateArrivals, LogId, Message, MessageId,
-    MessageText, Timestamp, limits,
+    Channel, ChannelId, KnownMessages, LateArrivals, LogId, Message, MessageId, MessageText,
+    Timestamp, limits,
 };
 
-use crate::gots::Telling;
 use crate::timeline::Timeline;
 
+mod contracts;
 mod entry;
+pub(crate) mod saved;
 
 use entry::{Entry, Gap, Log, Unsure};
+use saved::Change;
 
 /// The timelines of all channels and their gaps. All times are by the server's clock.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Inbox {
     in_step_at: Option<Timestamp>,
     messages_max: usize,
     overlap: Duration,
+    /// What a store has not written yet; `None` without a store.
+    journal: Option<Vec<Change>>,
 }
 
 /// The number of a gap's last opening. A catch-up closes a gap only if it was not opened again
@@ -65,6 +69,7 @@ impl Inbox {
             in_step_at: None,
             messages_max,
             overlap: limits::OVERLAP,
+            journal: None,
         }
     }
 
@@ -76,6 +81,15 @@ impl Inbox {
 
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
     pub fn upsert(&mut self, message: Message) -> bool {
+        let (log, id) = (message.log(), message.id);
+        let is_news = self.put(message);
+        if is_news {
+            self.journal_message(&log, id);
+        }
+        is_news
+    }
+
+    fn put(&mut self, message: Message) -> bool {
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
         let entry = self.entry(&message.channel_id, known_at);
         if message.thread.is_some() {
@@ -99,10 +113,16 @@ impl Inbox {
         let is_outdated =
             self.channels.get(&message.channel_id).is_some_and(|entry| entry.started > opening);
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
-        (!is_outdated).then(|| {
-            let entry = self.entry(&message.channel_id, known_at);
-            entry.log(message.thread).timeline.upsert(message, messages_max)
-        })
+        if is_outdated {
+            return None;
+        }
+        let (log, id) = (message.log(), message.id);
+        let entry = self.entry(&message.channel_id, known_at);
+        let is_news = entry.log(message.thread).timeline.upsert(message, messages_max);
+        if is_news {
+            self.journal_message(&log, id);
+        }
+        Some(is_news)
     }
 
     /// The text of a message that was pushed without it, if it is here.
@@ -144,6 +164,7 @@ impl Inbox {
                 log.timeline.forget_through(MessageId::MAX);
             }
         }
+        self.journal(Some(Change::ForgetThrough(channel.clone(), last)));
     }
 
     /// Remembers that a message of this client was stored.
@@ -184,30 +205,7 @@ impl Inbox {
         let contract = self.contract(channel);
         let entry = Entry { contract, ..Entry::new(at, Some(Opening(self.openings))) };
         self.channels.insert(channel.clone(), entry);
-    }
-
-    /// A channel's contract, if a call has said it.
-    #[must_use]
-    pub fn contract(&self, channel: &ChannelId) -> Option<Contract> {
-        self.channels.get(channel)?.contract
-    }
-
-    /// Records a channel's contract.
-    pub(crate) fn set_contract(&mut self, channel: &ChannelId, contract: Contract) {
-        if let Some(entry) = self.channels.get_mut(channel) {
-            entry.contract = Some(contract);
-        }
-    }
-
-    /// Whether this client may say how far it has a channel's messages.
-    pub(crate) fn telling(&self, channel: &ChannelId) -> Telling {
-        let Some(entry) = self.channels.get(channel) else { return Telling::Never };
-        match entry.contract {
-            Some(Contract::PersistFirst | Contract::Ephemeral) => Telling::Never,
-            Some(Contract::DeliverFirst) if entry.has_left => Telling::Never,
-            Some(Contract::DeliverFirst) if entry.gap.is_none() => Telling::Now,
-            Some(Contract::DeliverFirst) | None => Telling::Later,
-        }
+        self.journal(Some(Change::Restart(channel.clone())));
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
@@ -374,6 +372,9 @@ impl Inbox {
                 *entry = Entry::new(at, Some(opening));
                 restarted.push(id.clone());
             }
+        }
+        for id in &restarted {
+            self.journal(Some(Change::Restart(id.clone())));
         }
         for Channel { id, contract, .. } in list {
             let entry = self.channels.entry(id.clone());

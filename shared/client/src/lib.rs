@@ -33,8 +33,11 @@
 //! - Every wait ends by itself and every queue has a bound. If the program does not receive its
 //!   events, the client stops reading the socket, and the node closes it as a slow consumer.
 //!
-//! **Not here.** Nothing is stored on disk. To resume after a restart, store [`Client::cursor`]
-//! and [`Client::inbox`].
+//! **After a restart.** With a [`Store`] ([`Config::with_store`]) the messages, the outbox and the
+//! cursor are in a file. What an event says is in the file before the program receives the event: a
+//! program that was killed finds its messages in the timelines ([`Client::timeline`]), and none of
+//! them is fresh again. Without a store nothing is on disk; keep [`Client::cursor`] and
+//! [`Client::inbox`] of the same moment.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,6 +78,7 @@ mod clock;
 mod error;
 mod scheme;
 mod socket;
+mod store;
 mod tls;
 mod transport;
 
@@ -94,6 +98,7 @@ pub use scheme::wrong_scheme;
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Disconnect, Session, Step, StopReason};
 pub use socket::{OpenError, RawSocket, Received, exchange, exchange_for};
+pub use store::{Store, StoreError};
 pub use timeline::Timeline;
 pub use tls::{Trust, TrustError};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};

@@ -114,6 +114,7 @@ impl CliError {
             Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested) => {
                 Err(Exit::Refused)
             }
+            Self::Stopped(StopReason::Store(_)) => Err(Exit::Io),
             Self::NoUser
             | Self::OtherOwner { .. }
             | Self::BadUser(_)

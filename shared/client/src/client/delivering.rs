@@ -76,6 +76,11 @@ impl Outgoing {
         }
     }
 
+    /// Wakes the socket's task: it may have something to say.
+    pub(super) fn wake(&self) {
+        self.0.sendable.notify_one();
+    }
+
     /// Waits until there may be something to send on the socket.
     pub(super) async fn sendable(&self) {
         self.0.sendable.notified().await;

@@ -22,6 +22,7 @@ use crate::deliveries::Deliveries;
 use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
 use crate::socket::{OpenError, RawSocket, Received};
+use crate::store::StoreError;
 
 pub(super) struct Task {
     pub(super) shared: Shared,
@@ -234,6 +235,9 @@ impl Task {
 
     async fn on_frame(&mut self, frame: ServerFrame) -> Result<(), StopReason> {
         let shared = self.shared.clone();
+        if let ServerFrame::Ready(ready) = &frame {
+            self.check_owner(ready)?;
+        }
         if let Some(channel_id) = self.restarted_by(&frame) {
             // Before the slot below: the program may have room for one event only.
             let slot = shared.reserve_event().await?;
@@ -289,7 +293,12 @@ impl Task {
         }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
-        self.status.lock().cursor = self.session.cursor().map(str::to_owned);
+        let cursor = self.session.cursor().map(str::to_owned);
+        let mut status = self.status.lock();
+        if !shared.is_saved {
+            status.cursor.clone_from(&cursor);
+        }
+        status.position = cursor;
         Ok(())
     }
 
@@ -359,6 +368,16 @@ impl Task {
 
     fn concerns_me(&self, users: &[UserId]) -> bool {
         self.user.as_ref().is_some_and(|user| users.contains(user))
+    }
+
+    /// The store may be another user's.
+    fn check_owner(&self, ready: &Ready) -> Result<(), StopReason> {
+        let user = format!("{}/{}", ready.workspace_id, ready.user_id);
+        let mut status = self.status.lock();
+        match status.owner.get_or_insert_with(|| user.clone()) {
+            owner if *owner == user => Ok(()),
+            owner => Err(StoreError::OtherUser(owner.clone()).into()),
+        }
     }
 
     fn on_ready(&mut self, ready: &Ready) -> Event {
