@@ -47,14 +47,30 @@ impl Person {
         Self::observed(name, api, 0, |_| {})
     }
 
+    /// Starts to connect with these settings, and does not wait.
+    #[must_use]
+    pub fn with(name: &str, config: Config) -> Self {
+        Self::of(name, config, 0, |_| {})
+    }
+
     /// Starts to connect. Every event goes to the observer first.
     pub fn observed(
         name: &str,
         api: Api,
         number: u32,
+        observer: impl FnMut(&Event) + Send + 'static,
+    ) -> Self {
+        Self::of(name, Config::new(api), number, observer)
+    }
+
+    fn of(
+        name: &str,
+        config: Config,
+        number: u32,
         mut observer: impl FnMut(&Event) + Send + 'static,
     ) -> Self {
-        let (client, mut events) = Client::start(Config::new(api.clone()));
+        let api = config.api.clone();
+        let (client, mut events) = Client::start(config);
         let log: Arc<Mutex<Vec<Logged>>> = Arc::default();
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
