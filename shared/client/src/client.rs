@@ -301,8 +301,8 @@ impl Client {
     /// # Errors
     /// [`SayError`].
     pub async fn say(&self, channel: &ChannelId, text: MessageText) -> Result<Accepted, SayError> {
-        let random = self.api().transport().random();
-        let id = MessageId::mint(self.api().server_now(), random);
+        let minting = (self.api().server_now(), self.api().transport().random());
+        let id = self.deliveries.lock().mint(channel, None, minting);
         self.say_as(channel, id, text).await
     }
 

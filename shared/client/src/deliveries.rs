@@ -166,8 +166,23 @@ impl Deliveries {
         }
     }
 
-    /// Takes a message. Its id is minted for the server's time, and sorts after every message of the
-    /// channel that was minted here or seen.
+    /// Mints an id for the server's time, which sorts after every message of the channel that was minted
+    /// here or seen.
+    pub(crate) fn mint(
+        &mut self,
+        channel: &ChannelId,
+        seen: Option<MessageId>,
+        (server_now, random): (Timestamp, u128),
+    ) -> MessageId {
+        let floor = self.newest.get(channel).copied().max(seen);
+        let time = floor.map_or(server_now, |floor| floor.time().max(server_now));
+        let next = floor.and_then(MessageId::next).unwrap_or(MessageId::MIN);
+        let id = MessageId::mint(time, random).max(next);
+        self.newest.insert(channel.clone(), id);
+        id
+    }
+
+    /// Takes a message and mints its id.
     ///
     /// # Errors
     /// [`OutboxFull`].
@@ -176,17 +191,12 @@ impl Deliveries {
         channel: &ChannelId,
         text: MessageText,
         seen: Option<MessageId>,
-        (server_now, random): (Timestamp, u128),
+        minting: (Timestamp, u128),
     ) -> Result<MessageId, OutboxFull> {
         if self.kept.len() >= KEPT_MAX {
             return Err(OutboxFull);
         }
-        let floor = self.newest.get(channel).copied().max(seen);
-        let time = floor.map_or(server_now, |floor| floor.time().max(server_now));
-        let minted = MessageId::mint(time, random);
-        let next = floor.and_then(MessageId::next).unwrap_or(MessageId::MIN);
-        let id = minted.max(next);
-        self.newest.insert(channel.clone(), id);
+        let id = self.mint(channel, seen, minting);
         let key = (channel.clone(), id);
         self.put(key.clone(), text, DeliveryState::Queued);
         self.note_unsaved(&key);
