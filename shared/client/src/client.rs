@@ -163,14 +163,15 @@ impl Client {
         let status = Status { cursor: cursor.clone(), position: cursor, ..Status::default() };
         let status = Arc::new(Mutex::new(status));
         let now = Instant::now();
-        let deliveries = Deliveries::new(config.delivery_waits, backoff.fork(), now);
+        let outbox = Outbox::beside(config.api, inbox, backoff.fork());
+        let mut task_backoff = backoff.fork();
+        let deliveries = Deliveries::new(config.delivery_waits, task_backoff.fork(), now);
         let deliveries = Outgoing::new(deliveries);
         if let Some(store) = config.store {
             save(store, &mut shared, &deliveries, &status, events_max);
         }
         let mut deliverer = JoinSet::new();
-        deliverer.spawn(deliver(shared.clone(), deliveries.clone(), control_rx.clone()));
-        let outbox = Outbox::beside(config.api, inbox, backoff.fork());
+        deliverer.spawn(deliver(shared.clone(), deliveries.clone()));
         let task = Task {
             shared,
             status: Arc::clone(&status),
@@ -184,7 +185,7 @@ impl Client {
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
-            backoff: backoff.fork(),
+            backoff: task_backoff,
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
             tick: Duration::ZERO,
@@ -336,11 +337,13 @@ impl Client {
     /// Drops the TCP connection and makes no calls until [`Client::go_online`].
     pub fn go_offline(&self) {
         self.control.send_modify(|control| control.online = false);
+        self.deliveries.change(|outbox| outbox.set_online(false, Instant::now()));
     }
 
     /// Ends [`Client::go_offline`].
     pub fn go_online(&self) {
         self.control.send_modify(|control| control.online = true);
+        self.deliveries.change(|outbox| outbox.set_online(true, Instant::now()));
     }
 
     /// Stops reading the socket, as a busy program would. The silence timeout is suspended.

@@ -269,6 +269,10 @@ impl Deliveries {
         }
     }
 
+    pub(crate) const fn is_online(&self) -> bool {
+        self.is_online
+    }
+
     /// What to send on the socket now, in the order of each channel's ids.
     pub(crate) fn sends(&mut self, now: Instant) -> Vec<SendFrame> {
         let is_paused = self.paused_until.is_some_and(|until| now < until);

@@ -72,6 +72,7 @@ impl Saver {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
+                biased;
                 count = events.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
                 () = self.program.closed() => return,
             }
