@@ -9,15 +9,15 @@ use tests::process::{NodeProcess, NodeSetup, free_port, program};
 use tests::{SOON, eventually};
 
 /// The result of running the command.
-struct Ran {
-    code: Option<i32>,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
     out: String,
-    line: String,
+    pub(crate) line: String,
 }
 
 impl Ran {
     /// Each line of its output as JSON.
-    fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -43,7 +43,7 @@ fn run_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Ran 
 }
 
 /// Runs the command as a user of this cluster.
-fn run_as(cluster: &Cluster, user: &str, command: &str, arguments: &[&str]) -> Ran {
+pub(crate) fn run_as(cluster: &Cluster, user: &str, command: &str, arguments: &[&str]) -> Ran {
     run_in(cluster, user, command, arguments, "")
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn told_archived(person: &Person) -> Vec<MessageId> {
     })
 }
 
-async fn is_stored(cluster: &Cluster, channel: &ChannelId, id: MessageId) -> bool {
+pub(crate) async fn is_stored(cluster: &Cluster, channel: &ChannelId, id: MessageId) -> bool {
     let log = LogId::from(channel);
     cluster.stack.ports().messages.entry(&log, id).await.unwrap().is_some()
 }

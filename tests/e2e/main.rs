@@ -16,10 +16,12 @@
 mod answers;
 mod brownout;
 mod changes;
+mod client_store;
 mod command;
 mod configuration;
 mod cost;
 mod deliver_first;
+mod deliver_first_client;
 mod discovery;
 mod embedded;
 mod everywhere;

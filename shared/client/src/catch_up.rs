@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::event::{Event, Source};
+use crate::gots::{Gots, Telling};
 use crate::inbox::{ChannelRead, Inbox, Opening, settled_position};
 use crate::rest::Api;
 use crate::retry::Retrier;
@@ -26,6 +27,10 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) first_visit_messages: u32,
     pub(crate) retrier: Retrier,
+    /// Whether there is a store, which is written before the program receives an event.
+    pub(crate) is_saved: bool,
+    /// How far the program has the messages of channels that deliver first.
+    pub(crate) gots: Arc<Mutex<Gots>>,
     /// The last `server_time` that a frame carried, and when the frame arrived.
     pub(crate) node_clock: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }
@@ -57,10 +62,20 @@ impl Shared {
             let slot = self.reserve_event().await?;
             let fresh = self.inbox().upsert_read(message.clone(), opening);
             if let Some(fresh) = fresh {
+                let (channel, id) = (message.channel_id.clone(), message.id);
                 slot.send(Event::Message { message, source: Source::CaughtUp, fresh });
+                self.note_got(&channel, id);
             }
         }
         Ok(())
+    }
+
+    /// Notes that the program has the event of a message.
+    pub(crate) fn note_got(&self, channel: &ChannelId, id: MessageId) {
+        // Otherwise the store has to have it first.
+        if !self.is_saved && self.inbox().telling(channel) != Telling::Never {
+            self.gots.lock().note(channel, id);
+        }
     }
 
     /// Remembers a frame's `server_time`.
@@ -160,10 +175,18 @@ impl Shared {
             Some(late) => late,
             // No list was read: fetch the mark if it could matter.
             None if self.inbox().needs_late(id) => {
-                self.retrier.run(|| self.api.channel(id)).await?.late
+                let channel = self.retrier.run(|| self.api.channel(id)).await?;
+                self.inbox().set_contract(id, channel.contract);
+                channel.late
             }
             None => None,
         };
+        if self.inbox().contract(id).is_none()
+            // Without it, nothing is missing but receipts.
+            && let Ok(channel) = self.retrier.run(|| self.api.channel(id)).await
+        {
+            self.inbox().set_contract(id, channel.contract);
+        }
         let is_new = self.inbox().is_new(id);
         let start = self.inbox().catch_up_from(id, late);
         let threads_from = self.inbox().threads_from(id, late);
@@ -239,7 +262,9 @@ pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbo
     stream::iter(api.channels().await?.into_iter().map(Ok))
         .try_for_each_concurrent(limits::CLIENT_READS_MAX, |channel| async move {
             let messages = read_recent(api, &channel.id).await?;
-            shared.lock().stored_before(&channel.id, messages);
+            let mut inbox = shared.lock();
+            inbox.stored_before(&channel.id, messages);
+            inbox.set_contract(&channel.id, channel.contract);
             Ok::<_, ApiError>(())
         })
         .await?;

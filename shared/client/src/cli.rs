@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use client::{Api, DevUser, Draft, Outbox, Token, TokenSource, Trust};
-use model::{Direction, MessageId, UserId, WorkspaceId};
+use model::{Contract, Direction, MessageId, UserId, WorkspaceId};
 use protocol::http::ChannelBody;
 use serde_json::json;
 
 mod claims;
+mod deliver;
 mod error;
 mod listen;
 mod names;
@@ -41,6 +42,10 @@ enum Command {
         /// Prints only this channel: its name, its id, or `@user` for a DM. May be repeated.
         #[arg(long = "channel", value_name = "NAME|ID|@USER")]
         channels: Vec<String>,
+        /// Keeps the messages and the place in the stream in this file, and goes on from there the next
+        /// time. Messages that are in the file are not printed again.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
     },
     /// Sends one message.
     Send(SendArguments),
@@ -152,8 +157,8 @@ impl Access {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
     let mut terminal = Terminal { json: arguments.json };
     let (access, done) = match &arguments.command {
-        Command::Listen { access, channels } => {
-            (access, listen::listen(access, channels, &mut terminal).await)
+        Command::Listen { access, channels, store } => {
+            (access, listen::listen(access, channels, store.as_deref(), &mut terminal).await)
         }
         Command::Send(send) => (&send.access, send.run(&mut terminal).await),
         Command::Channels { access, public } => {
@@ -188,6 +193,10 @@ impl SendArguments {
             Some(other) if self.new_dm => api.create_dm(&names::user(other)?).await?,
             Some(_) | None => names.find(&self.channel).await?,
         };
+        // With an id it is posted, which finds out whether it is stored.
+        if channel.contract == Contract::DeliverFirst && self.id.is_none() {
+            return deliver::deliver(api, &channel.id, text, terminal).await;
+        }
         let outbox = Outbox::new(api);
         let sent = match self.id {
             Some(id) => {

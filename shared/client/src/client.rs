@@ -21,11 +21,13 @@ use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
+use crate::store::{Resumed, Store, StoreError};
 use crate::timeline::Timeline;
 
 mod delivering;
 mod meetings;
 mod renewing;
+mod saving;
 mod sockets;
 mod speech;
 mod task;
@@ -35,6 +37,7 @@ pub use meetings::{Accepted, SayError};
 use delivering::{Outgoing, deliver};
 use meetings::{Meetings, Saying};
 use renewing::Renewing;
+use saving::save;
 use speech::Speech;
 use task::Task;
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub cursor: Option<String>,
     /// The messages that the client already has.
     pub inbox: Inbox,
+    /// The file that keeps them, if there is one.
+    pub store: Option<Store>,
     /// How many messages to read from a channel that is new to this client, at most 100.
     pub first_visit_messages: u32,
     /// Capacity of the event queue. When it is full, the socket is not read.
@@ -72,6 +77,15 @@ impl Config {
         Ok(Self { inbox, first_visit_messages: 0, ..Self::new(api) })
     }
 
+    /// Settings of a client that resumes from its store, and keeps it up to date. This reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn with_store(api: Api, mut store: Store) -> Result<Self, StoreError> {
+        let Resumed { cursor, inbox } = store.resume(MESSAGES_MAX)?;
+        Ok(Self { cursor, inbox, store: Some(store), ..Self::new(api) })
+    }
+
     /// Settings of a client that has nothing yet, with the protocol's limits.
     #[must_use]
     pub fn new(api: Api) -> Self {
@@ -79,6 +93,7 @@ impl Config {
             api,
             cursor: None,
             inbox: Inbox::new(MESSAGES_MAX),
+            store: None,
             first_visit_messages: limits::PAGE_MESSAGES_DEFAULT,
             events_max: EVENTS_MAX,
             backoff: Backoff::default(),
@@ -103,7 +118,12 @@ pub struct Client {
 #[derive(Debug, Default)]
 struct Status {
     node_id: Option<NodeId>,
+    /// Every event up to it was delivered to the program.
     cursor: Option<String>,
+    /// The same for the store's queue, if there is a store.
+    position: Option<String>,
+    /// Whose socket it is, or whose store: workspace and user.
+    owner: Option<String>,
 }
 
 /// What the handles ask the task to do.
@@ -122,28 +142,38 @@ impl Client {
     /// their queue is full, the client stops reading its socket.
     #[must_use]
     pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(config.events_max.max(1));
-        let mut backoff = config.backoff;
-        let inbox = Arc::new(Mutex::new(config.inbox));
-        let shared = Shared {
+        let events_max = config.events_max.max(1);
+        let (events, receiver) = mpsc::channel(events_max);
+        let (mut backoff, mut inbox) = (config.backoff, config.inbox);
+        inbox.keep_journal(config.store.is_some());
+        let inbox = Arc::new(Mutex::new(inbox));
+        let mut shared = Shared {
             api: config.api.clone(),
             inbox: Arc::clone(&inbox),
             events,
+            is_saved: config.store.is_some(),
             first_visit_messages: config.first_visit_messages,
             retrier: Retrier::new(backoff.fork()),
+            gots: Arc::default(),
             node_clock: Arc::default(),
         };
         let (control, control_rx) =
             watch::channel(Control { online: true, reading: true, ..Control::default() });
         let (says, said) = mpsc::channel(SAYS_MAX);
         let (sayings, to_say) = mpsc::channel(SAYS_MAX);
-        let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
+        let cursor = config.cursor.clone();
+        let status = Status { cursor: cursor.clone(), position: cursor, ..Status::default() };
+        let status = Arc::new(Mutex::new(status));
         let now = Instant::now();
-        let deliveries = Deliveries::new(config.delivery_waits, backoff.fork(), now);
-        let deliveries = Outgoing::new(deliveries);
-        let mut deliverer = JoinSet::new();
-        deliverer.spawn(deliver(shared.clone(), deliveries.clone(), control_rx.clone()));
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());
+        let mut task_backoff = backoff.fork();
+        let deliveries = Deliveries::new(config.delivery_waits, task_backoff.fork(), now);
+        let deliveries = Outgoing::new(deliveries);
+        if let Some(store) = config.store {
+            save(store, &mut shared, &deliveries, &status, events_max);
+        }
+        let mut deliverer = JoinSet::new();
+        deliverer.spawn(deliver(shared.clone(), deliveries.clone()));
         let task = Task {
             shared,
             status: Arc::clone(&status),
@@ -158,7 +188,7 @@ impl Client {
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
-            backoff: backoff.fork(),
+            backoff: task_backoff,
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
             tick: Duration::ZERO,
@@ -275,8 +305,8 @@ impl Client {
     /// # Errors
     /// [`SayError`].
     pub async fn say(&self, channel: &ChannelId, text: MessageText) -> Result<Accepted, SayError> {
-        let random = self.api().transport().random();
-        let id = MessageId::mint(self.api().server_now(), random);
+        let minting = (self.api().server_now(), self.api().transport().random());
+        let id = self.deliveries.lock().mint(channel, None, minting);
         self.say_as(channel, id, text).await
     }
 
@@ -310,11 +340,13 @@ impl Client {
     /// Drops the TCP connection and makes no calls until [`Client::go_online`].
     pub fn go_offline(&self) {
         self.control.send_modify(|control| control.online = false);
+        self.deliveries.change(|outbox| outbox.set_online(false, Instant::now()));
     }
 
     /// Ends [`Client::go_offline`].
     pub fn go_online(&self) {
         self.control.send_modify(|control| control.online = true);
+        self.deliveries.change(|outbox| outbox.set_online(true, Instant::now()));
     }
 
     /// Stops reading the socket, as a busy program would. The silence timeout is suspended.

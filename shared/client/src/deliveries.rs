@@ -13,67 +13,12 @@ use protocol::client_frame::SendFrame;
 use protocol::frame::Refused;
 use tokio::time::Instant;
 
+mod types;
+
+pub use types::{Delivery, DeliveryState, DeliveryWaits, OutboxFull};
+
 use crate::backoff::Backoff;
 use crate::error::ApiError;
-
-/// How far a message has come that [`crate::Client::deliver`] took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// It is in the outbox.
-    Queued,
-    /// Redis has it. The client keeps it until it is stored.
-    Accepted {
-        /// Whether a second server has it.
-        replicated: bool,
-    },
-    /// It is stored: the outbox has forgotten it.
-    Archived,
-    /// It was refused for good. The outbox keeps its text until [`crate::Client::discard`].
-    Failed {
-        /// Why, as the protocol names it.
-        code: String,
-    },
-}
-
-/// A message in the outbox of channels that deliver first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// Its channel.
-    pub channel_id: ChannelId,
-    /// Its id, which every attempt carries.
-    pub id: MessageId,
-    /// Its text.
-    pub text: MessageText,
-    /// How far it has come.
-    pub state: DeliveryState,
-}
-
-/// The outbox is full: discard failed messages, or wait until others are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the outbox is full")]
-pub struct OutboxFull;
-
-/// How long the outbox of channels that deliver first waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeliveryWaits {
-    /// For a message to be stored, before it is sent again: once by `send`, then by `POST`. Each
-    /// further wait is twice as long.
-    pub archived: Duration,
-    /// The longest of these waits.
-    pub longest: Duration,
-    /// For a socket, before `POST` is used instead.
-    pub socket: Duration,
-}
-
-impl Default for DeliveryWaits {
-    fn default() -> Self {
-        Self {
-            archived: Duration::from_secs(60),
-            longest: Duration::from_secs(600),
-            socket: Duration::from_secs(10),
-        }
-    }
-}
 
 /// A message by its channel and id.
 pub(crate) type Key = (ChannelId, MessageId);
@@ -126,6 +71,13 @@ struct Kept {
     posts: u32,
 }
 
+impl Kept {
+    fn delivery(&self, (channel_id, id): &Key) -> Delivery {
+        let (text, state) = (self.text.clone(), self.state.clone());
+        Delivery { channel_id: channel_id.clone(), id: *id, text, state }
+    }
+}
+
 /// What happens next with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -159,6 +111,8 @@ pub(crate) struct Deliveries {
     waits: DeliveryWaits,
     backoff: Backoff,
     changes: VecDeque<(Key, DeliveryState)>,
+    /// What a store has not written yet; `None` without a store.
+    unsaved: Option<BTreeSet<Key>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,11 +135,54 @@ impl Deliveries {
             waits,
             backoff,
             changes: VecDeque::new(),
+            unsaved: None,
         }
     }
 
-    /// Takes a message. Its id is minted for the server's time, and sorts after every message of the
-    /// channel that was minted here or seen.
+    /// Starts with what a store kept: all of it is sent again, but for what was refused for good.
+    /// Changes are noted for the store from now on.
+    pub(crate) fn restore(&mut self, deliveries: Vec<Delivery>) {
+        for Delivery { channel_id, id, text, state } in deliveries {
+            let newest = self.newest.entry(channel_id.clone()).or_insert(id);
+            *newest = id.max(*newest);
+            self.put((channel_id, id), text, state);
+        }
+        self.unsaved = Some(BTreeSet::new());
+    }
+
+    /// What a store has to write: messages, or `None` for those that are not kept any more.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<(Key, Option<Delivery>)> {
+        let unsaved = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        let kept = |key: Key| {
+            let kept = self.kept.get(&key).map(|kept| kept.delivery(&key));
+            (key, kept)
+        };
+        unsaved.into_iter().map(kept).collect()
+    }
+
+    fn note_unsaved(&mut self, key: &Key) {
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(key.clone());
+        }
+    }
+
+    /// Mints an id for the server's time, which sorts after every message of the channel that was minted
+    /// here or seen.
+    pub(crate) fn mint(
+        &mut self,
+        channel: &ChannelId,
+        seen: Option<MessageId>,
+        (server_now, random): (Timestamp, u128),
+    ) -> MessageId {
+        let floor = self.newest.get(channel).copied().max(seen);
+        let time = floor.map_or(server_now, |floor| floor.time().max(server_now));
+        let next = floor.and_then(MessageId::next).unwrap_or(MessageId::MIN);
+        let id = MessageId::mint(time, random).max(next);
+        self.newest.insert(channel.clone(), id);
+        id
+    }
+
+    /// Takes a message and mints its id.
     ///
     /// # Errors
     /// [`OutboxFull`].
@@ -194,43 +191,28 @@ impl Deliveries {
         channel: &ChannelId,
         text: MessageText,
         seen: Option<MessageId>,
-        (server_now, random): (Timestamp, u128),
+        minting: (Timestamp, u128),
     ) -> Result<MessageId, OutboxFull> {
         if self.kept.len() >= KEPT_MAX {
             return Err(OutboxFull);
         }
-        let floor = self.newest.get(channel).copied().max(seen);
-        let time = floor.map_or(server_now, |floor| floor.time().max(server_now));
-        let minted = MessageId::mint(time, random);
-        let next = floor.and_then(MessageId::next).unwrap_or(MessageId::MIN);
-        let id = minted.max(next);
-        self.newest.insert(channel.clone(), id);
-        self.keep(channel, id, text, DeliveryState::Queued);
+        let id = self.mint(channel, seen, minting);
+        let key = (channel.clone(), id);
+        self.put(key.clone(), text, DeliveryState::Queued);
+        self.note_unsaved(&key);
+        self.changes.push_back((key, DeliveryState::Queued));
         Ok(id)
     }
 
-    fn keep(
-        &mut self,
-        channel: &ChannelId,
-        id: MessageId,
-        text: MessageText,
-        state: DeliveryState,
-    ) {
+    fn put(&mut self, key: Key, text: MessageText, state: DeliveryState) {
         let failed = matches!(state, DeliveryState::Failed { .. });
         let stage = if failed { Stage::Failed } else { Stage::Waiting };
-        let key = (channel.clone(), id);
-        self.changes.push_back((key.clone(), state.clone()));
         self.kept.insert(key, Kept { text, state, stage, rounds: 0, posts: 0 });
     }
 
     /// All messages that are kept, in order of channel and id.
     pub(crate) fn list(&self) -> Vec<Delivery> {
-        let delivery = |((channel_id, id), kept): (&Key, &Kept)| {
-            let (channel_id, text, state) =
-                (channel_id.clone(), kept.text.clone(), kept.state.clone());
-            Delivery { channel_id, id: *id, text, state }
-        };
-        self.kept.iter().map(delivery).collect()
+        self.kept.iter().map(|(key, kept)| kept.delivery(key)).collect()
     }
 
     /// Forgets a failed message. Returns its text; `None` if there is no such message, or it is still
@@ -238,7 +220,11 @@ impl Deliveries {
     pub(crate) fn discard(&mut self, channel: &ChannelId, id: MessageId) -> Option<MessageText> {
         let key = (channel.clone(), id);
         let is_failed = self.kept.get(&key)?.stage == Stage::Failed;
-        if is_failed { self.kept.remove(&key).map(|kept| kept.text) } else { None }
+        if !is_failed {
+            return None;
+        }
+        self.note_unsaved(&key);
+        self.kept.remove(&key).map(|kept| kept.text)
     }
 
     /// A socket is open whose node takes `send`.
@@ -281,6 +267,10 @@ impl Deliveries {
                 kept.stage = Stage::PostAt(now);
             }
         }
+    }
+
+    pub(crate) const fn is_online(&self) -> bool {
+        self.is_online
     }
 
     /// What to send on the socket now, in the order of each channel's ids.
@@ -461,6 +451,7 @@ impl Deliveries {
 
     fn stored(&mut self, key: Key) {
         if self.kept.remove(&key).is_some() {
+            self.note_unsaved(&key);
             self.changes.push_back((key, DeliveryState::Archived));
         }
     }
@@ -469,6 +460,7 @@ impl Deliveries {
         if let Some(kept) = self.kept.get_mut(&key) {
             let state = DeliveryState::Failed { code };
             (kept.stage, kept.state) = (Stage::Failed, state.clone());
+            self.note_unsaved(&key);
             self.changes.push_back((key, state));
         }
     }

@@ -103,8 +103,18 @@ impl FakeServer {
 
     /// Accepts the next socket, whose node takes these frames.
     pub(crate) async fn accept_taking(&mut self, cursor: &str, accepts: &[&str]) -> Peer {
+        self.accept_answering(cursor, true, accepts).await
+    }
+
+    /// The same, of a node that may not have resumed.
+    pub(crate) async fn accept_answering(
+        &mut self,
+        cursor: &str,
+        resumed: bool,
+        accepts: &[&str],
+    ) -> Peer {
         let mut peer = self.accept().await;
-        let ServerFrame::Ready(mut says) = ready(cursor, true) else { panic!() };
+        let ServerFrame::Ready(mut says) = ready(cursor, resumed) else { panic!() };
         says.accepts = accepts.iter().map(ToString::to_string).collect();
         peer.send(&ServerFrame::Ready(says)).await;
         peer

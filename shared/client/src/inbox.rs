@@ -23,9 +23,12 @@ use model::{
 
 use crate::timeline::Timeline;
 
+mod contracts;
 mod entry;
+pub(crate) mod saved;
 
 use entry::{Entry, Gap, Log, Unsure};
+use saved::Change;
 
 /// The timelines of all channels and their gaps. All times are by the server's clock.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct Inbox {
     in_step_at: Option<Timestamp>,
     messages_max: usize,
     overlap: Duration,
+    /// What a store has not written yet; `None` without a store.
+    journal: Option<Vec<Change>>,
 }
 
 /// The number of a gap's last opening. A catch-up closes a gap only if it was not opened again
@@ -64,6 +69,7 @@ impl Inbox {
             in_step_at: None,
             messages_max,
             overlap: limits::OVERLAP,
+            journal: None,
         }
     }
 
@@ -75,6 +81,15 @@ impl Inbox {
 
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
     pub fn upsert(&mut self, message: Message) -> bool {
+        let (log, id) = (message.log(), message.id);
+        let is_news = self.put(message);
+        if is_news {
+            self.journal_message(&log, id);
+        }
+        is_news
+    }
+
+    fn put(&mut self, message: Message) -> bool {
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
         let entry = self.entry(&message.channel_id, known_at);
         if message.thread.is_some() {
@@ -98,10 +113,16 @@ impl Inbox {
         let is_outdated =
             self.channels.get(&message.channel_id).is_some_and(|entry| entry.started > opening);
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
-        (!is_outdated).then(|| {
-            let entry = self.entry(&message.channel_id, known_at);
-            entry.log(message.thread).timeline.upsert(message, messages_max)
-        })
+        if is_outdated {
+            return None;
+        }
+        let (log, id) = (message.log(), message.id);
+        let entry = self.entry(&message.channel_id, known_at);
+        let is_news = entry.log(message.thread).timeline.upsert(message, messages_max);
+        if is_news {
+            self.journal_message(&log, id);
+        }
+        Some(is_news)
     }
 
     /// The text of a message that was pushed without it, if it is here.
@@ -143,6 +164,7 @@ impl Inbox {
                 log.timeline.forget_through(MessageId::MAX);
             }
         }
+        self.journal(Some(Change::ForgetThrough(channel.clone(), last)));
     }
 
     /// Remembers that a message of this client was stored.
@@ -180,8 +202,10 @@ impl Inbox {
     /// were no member did not reach this client. Its newest page is to be read.
     pub fn restart_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.openings += 1;
-        let entry = Entry::new(at, Some(Opening(self.openings)));
+        let contract = self.contract(channel);
+        let entry = Entry { contract, ..Entry::new(at, Some(Opening(self.openings))) };
         self.channels.insert(channel.clone(), entry);
+        self.journal(Some(Change::Restart(channel.clone())));
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
@@ -349,8 +373,12 @@ impl Inbox {
                 restarted.push(id.clone());
             }
         }
-        for id in listed {
-            self.channels.entry(id.clone()).or_insert_with(|| Entry::new(at, Some(opening)));
+        for id in &restarted {
+            self.journal(Some(Change::Restart(id.clone())));
+        }
+        for Channel { id, contract, .. } in list {
+            let entry = self.channels.entry(id.clone());
+            entry.or_insert_with(|| Entry::new(at, Some(opening))).contract = Some(*contract);
         }
         restarted
     }

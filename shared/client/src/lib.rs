@@ -17,6 +17,8 @@
 //! 7. [`Client::deliver`], for channels that deliver first, puts a message into an outbox of its own.
 //!    It goes by `send` on the socket, and stays until a `receipts` frame says that it is stored. After
 //!    60 s without that it is sent again, then by `POST /messages` ([`Event::Delivery`]).
+//! 8. Of such channels the client says `got`, twice a second at most: the newest message whose event
+//!    the program has, once nothing before it is missing.
 //!
 //! **Invariants.**
 //! - The cursor is never ahead of the events that the program received. A crash can repeat events,
@@ -31,8 +33,11 @@
 //! - Every wait ends by itself and every queue has a bound. If the program does not receive its
 //!   events, the client stops reading the socket, and the node closes it as a slow consumer.
 //!
-//! **Not here.** Nothing is stored on disk. To resume after a restart, store [`Client::cursor`]
-//! and [`Client::inbox`].
+//! **After a restart.** With a [`Store`] ([`Config::with_store`]) the messages, the outbox and the
+//! cursor are in a file. What an event says is in the file before the program receives the event: a
+//! program that was killed finds its messages in the timelines ([`Client::timeline`]), and none of
+//! them is fresh again. Without a store nothing is on disk; keep [`Client::cursor`] and
+//! [`Client::inbox`] of the same moment.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,6 +65,7 @@ mod timeline;
 mod catch_up;
 mod deliveries;
 mod event;
+mod gots;
 mod retry;
 
 mod send;
@@ -72,6 +78,7 @@ mod clock;
 mod error;
 mod scheme;
 mod socket;
+mod store;
 mod tls;
 mod transport;
 
@@ -91,6 +98,7 @@ pub use scheme::wrong_scheme;
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Disconnect, Session, Step, StopReason};
 pub use socket::{OpenError, RawSocket, Received, exchange, exchange_for};
+pub use store::{Store, StoreError};
 pub use timeline::Timeline;
 pub use tls::{Trust, TrustError};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};

@@ -10,6 +10,7 @@ use protocol::frame::ServerFrame;
 use crate::backoff::Backoff;
 use crate::error::ApiError;
 use crate::rest::{Assignment, Target};
+use crate::store::StoreError;
 
 /// How a socket ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,6 +64,9 @@ pub enum StopReason {
     /// The node's address is not a `ws://` or `wss://` URL.
     #[error("the node's URL is not a ws:// or wss:// URL")]
     BadUrl,
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The program stopped the client.
     #[error("stopped by this program")]
     Requested,

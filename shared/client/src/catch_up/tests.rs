@@ -174,6 +174,8 @@ impl Device {
         let api = Api::over(transport, "test", TokenSource::Fixed(Token::new("t")));
         let (tx, events) = mpsc::channel(100_000);
         let shared = Shared {
+            is_saved: false,
+            gots: Arc::default(),
             api,
             inbox: Arc::new(Mutex::new(Inbox::new(100_000))),
             events: tx,

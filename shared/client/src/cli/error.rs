@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use client::{ApiError, SendError, StopReason};
-use model::ErrorCode;
+use client::{ApiError, OutboxFull, SendError, StopReason, StoreError};
+use model::{ErrorCode, MessageId, TextError};
 
 use super::terminal::escape;
 
@@ -14,7 +14,7 @@ Exit codes:
   64  the arguments are wrong
   66  not found: no such channel, DM or user, or the environment issues no tokens
   69  unreachable: nobody answered, or something that is not Inkwire
-  74  standard input or output failed
+  74  standard input or output failed, or the file of --store
   75  try again later: the environment is busy, or it is not known whether the message was stored
   77  refused: the token, the permission or the request";
 
@@ -37,6 +37,16 @@ pub(crate) enum CliError {
     Send(#[from] SendError),
     #[error(transparent)]
     Stopped(StopReason),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    BadText(#[from] TextError),
+    #[error(transparent)]
+    OutboxFull(#[from] OutboxFull),
+    #[error("the message was refused: {0}")]
+    NotDelivered(String),
+    #[error("{}: send the same text again with --id {id}", not_archived(*accepted))]
+    NotArchived { id: MessageId, accepted: bool },
     #[error("say who you are with --as USER, or pass a --token")]
     NoUser,
     #[error("{flag} is {given}, but the token is {claimed}'s: leave one of them out")]
@@ -114,6 +124,7 @@ impl CliError {
             Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested) => {
                 Err(Exit::Refused)
             }
+            Self::Stopped(StopReason::Store(_)) => Err(Exit::Io),
             Self::NoUser
             | Self::OtherOwner { .. }
             | Self::BadUser(_)
@@ -121,8 +132,19 @@ impl CliError {
             | Self::NoAuthority { .. } => Err(Exit::Usage),
             Self::NoDm(_) | Self::NoChannel { .. } => Err(Exit::NotFound),
             Self::WrongScheme { .. } => Err(Exit::Unreachable),
-            Self::Input(_) | Self::Output(_) => Err(Exit::Io),
+            Self::Input(_) | Self::Output(_) | Self::Store(_) => Err(Exit::Io),
+            Self::BadText(_) => Err(Exit::Usage),
+            Self::NotDelivered(_) => Err(Exit::Refused),
+            Self::NotArchived { .. } | Self::OutboxFull(_) => Err(Exit::TryAgain),
         }
+    }
+}
+
+const fn not_archived(accepted: bool) -> &'static str {
+    if accepted {
+        "the message was delivered, and is not known to be stored"
+    } else {
+        "the message was not delivered in time"
     }
 }
 
@@ -163,7 +185,6 @@ fn hint(error: &ApiError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use client::{Api, Draft, Token, TokenSource};
-    use model::MessageId;
     use serde_json::json;
 
     use super::*;

@@ -1,8 +1,9 @@
 //! `inkwire listen`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use client::{Client, Config, DeliveryState, Event};
+use client::{Api, Client, Config, DeliveryState, Event, Store};
 use model::{ChannelChange, ChannelId, MessageId, Presence, UserId};
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,7 @@ use super::terminal::{Terminal, dim, escape, json_line, message_line};
 pub(crate) async fn listen(
     access: &Access,
     channels: &[String],
+    store: Option<&Path>,
     terminal: &mut Terminal,
 ) -> Result<(), CliError> {
     let (api, mut names) = access.open()?;
@@ -23,8 +25,7 @@ pub(crate) async fn listen(
     for channel in channels {
         wanted.insert(names.find(channel).await?.id);
     }
-    // Fails at once if the environment is down; the client itself would retry.
-    let config = Config::from_now(api).await?;
+    let config = settings(api, store).await?;
     // Dropping the handle would stop the client.
     let (_client, mut events) = Client::start(config);
     while let Some(event) = events.recv().await {
@@ -42,6 +43,17 @@ pub(crate) async fn listen(
         }
     }
     Ok(())
+}
+
+/// The client's settings: it goes on where its store ends, or starts now.
+async fn settings(api: Api, store: Option<&Path>) -> Result<Config, CliError> {
+    let resumed = store.map(|path| Config::with_store(api.clone(), Store::open(path)?));
+    let resumed = resumed.transpose()?;
+    match resumed {
+        Some(resumed) if resumed.cursor.is_some() => Ok(resumed),
+        // Fails at once if the environment is down; the client itself would retry.
+        new => Ok(Config { store: new.and_then(|new| new.store), ..Config::from_now(api).await? }),
+    }
 }
 
 /// The channel that an event is about; `None` if it is about the connection.

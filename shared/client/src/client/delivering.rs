@@ -6,11 +6,10 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use protocol::client_frame::ClientFrame;
 use protocol::frame::ServerFrame;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::Control;
 use crate::catch_up::Shared;
 use crate::deliveries::{Deliveries, Key, Post, Posted};
 use crate::event::Event;
@@ -78,6 +77,11 @@ impl Outgoing {
         }
     }
 
+    /// Wakes the socket's task: it may have something to say.
+    pub(super) fn wake(&self) {
+        self.0.sendable.notify_one();
+    }
+
     /// Waits until there may be something to send on the socket.
     pub(super) async fn sendable(&self) {
         self.0.sendable.notified().await;
@@ -94,21 +98,15 @@ impl Outgoing {
 }
 
 /// Makes the outbox's calls and sends its events, until the program drops their receiver.
-pub(super) async fn deliver(
-    shared: Shared,
-    outgoing: Outgoing,
-    mut control: watch::Receiver<Control>,
-) {
+pub(super) async fn deliver(shared: Shared, outgoing: Outgoing) {
     let mut calls = JoinSet::new();
     loop {
-        let is_online = control.borrow_and_update().online;
-        if !is_online {
+        if !outgoing.lock().is_online() {
             calls.shutdown().await;
         }
         let (changes, posts, due_at) = {
-            let (mut deliveries, now) = (outgoing.lock(), Instant::now());
-            deliveries.set_online(is_online, now);
-            let posts = deliveries.posts(now);
+            let mut deliveries = outgoing.lock();
+            let posts = deliveries.posts(Instant::now());
             (deliveries.take_changes(), posts, deliveries.due_at())
         };
         outgoing.0.sendable.notify_one();
@@ -121,13 +119,14 @@ pub(super) async fn deliver(
             }
         }
         tokio::select! {
+            // In order, not by chance: a simulated run is repeated from its seed.
+            biased;
+            () = shared.events.closed() => return,
             () = outgoing.0.changed.notified() => {}
-            Ok(()) = control.changed() => {}
             () = sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() => {}
             Some(Ok((key, posted))) = calls.join_next() => {
                 outgoing.lock().on_posted(key, posted, Instant::now());
             }
-            () = shared.events.closed() => return,
         }
     }
 }

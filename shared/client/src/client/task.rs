@@ -25,6 +25,7 @@ use crate::deliveries::Deliveries;
 use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
 use crate::socket::{OpenError, RawSocket};
+use crate::store::StoreError;
 
 mod saying;
 
@@ -180,7 +181,7 @@ impl Task {
             if !self.say_all(sockets).await? {
                 return Ok(Disconnect::abnormal());
             }
-            let view_at = self.view_due_at();
+            let due_to_say = self.due_to_say();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -200,12 +201,7 @@ impl Task {
                     self.catch_ups.spawn(self.shared.clone().catch_up());
                     continue;
                 }
-                () = sleep_until(view_at.unwrap_or_else(Instant::now)), if view_at.is_some() => {
-                    let view = self.control.borrow().view.clone();
-                    let frame = self.speech.view_said(&view, Instant::now());
-                    self.outgoing.push(frame);
-                    continue;
-                }
+                () = sleep_until(due_to_say.unwrap_or_else(Instant::now)), if due_to_say.is_some() => continue,
                 () = self.deliveries.sendable() => continue,
                 Some(saying) = self.to_say.recv() => {
                     self.on_saying(saying);
@@ -238,6 +234,9 @@ impl Task {
 
     async fn on_frame(&mut self, frame: ServerFrame) -> Result<(), StopReason> {
         let shared = self.shared.clone();
+        if let ServerFrame::Ready(ready) = &frame {
+            self.check_owner(ready)?;
+        }
         if let Some(channel_id) = self.restarted_by(&frame) {
             // Before the slot below: the program may have room for one event only.
             let slot = shared.reserve_event().await?;
@@ -315,6 +314,7 @@ impl Task {
             let message = Message { text, ..message.clone() };
             return Some(self.shared.upsert(message, Source::Pushed));
         }
+        // Another text than the one here: the channel is read.
         let named = std::slice::from_ref(&message.channel_id);
         self.shared.inbox().open_gap(Some(named), self.shared.node_now());
         self.schedule_catch_up(Duration::ZERO);
@@ -323,9 +323,17 @@ impl Task {
 
     /// The program has the frame's events.
     fn handled(&mut self, frame: &ServerFrame) {
+        if let ServerFrame::Message { message, .. } = frame {
+            self.shared.note_got(&message.channel_id, message.id);
+        }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(frame);
-        self.status.lock().cursor = self.session.cursor().map(str::to_owned);
+        let cursor = self.session.cursor().map(str::to_owned);
+        let mut status = self.status.lock();
+        if !self.shared.is_saved {
+            status.cursor.clone_from(&cursor);
+        }
+        status.position = cursor;
     }
 
     fn on_resync(&mut self, reason: &str, delay_ms: u64) -> Event {
@@ -379,6 +387,16 @@ impl Task {
         self.user.as_ref().is_some_and(|user| users.contains(user))
     }
 
+    /// The store may be another user's.
+    fn check_owner(&self, ready: &Ready) -> Result<(), StopReason> {
+        let user = format!("{}/{}", ready.workspace_id, ready.user_id);
+        let mut status = self.status.lock();
+        match status.owner.get_or_insert_with(|| user.clone()) {
+            owner if *owner == user => Ok(()),
+            owner => Err(StoreError::OtherUser(owner.clone()).into()),
+        }
+    }
+
     fn on_ready(&mut self, ready: &Ready) -> Event {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
@@ -387,6 +405,7 @@ impl Task {
             self.deliveries.change(Deliveries::socket_opened);
         }
         self.plan_renewal();
+        self.shared.gots.lock().socket_opened(self.lost_at);
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{ChannelId, Message, MessageId, limits};
+use protocol::client_frame::ClientFrame;
 use protocol::frame::ServerFrame;
 use serde_json::json;
 
@@ -462,4 +463,73 @@ async fn an_environment_that_is_down_fails_the_start() {
     let fake = FakeServer::start(|_| Some(problem(503, "unavailable"))).await;
     let error = Config::from_now(fake.api()).await.unwrap_err();
     assert_eq!(error.status(), Some(503));
+}
+
+#[tokio::test]
+async fn a_client_says_what_it_has_of_channels_that_deliver_first_and_of_no_others() {
+    let mut fake = FakeServer::start(|call| {
+        let (status, mut channels) = two_channels(call)?;
+        channels["channels"][0]["contract"] = json!("deliver_first");
+        Some((status, channels))
+    })
+    .await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_answering("c1", false, &["got"]).await;
+    until_caught_up(&mut events).await;
+    let in_other = |ms| Message { channel_id: other(), ..message(ms) };
+    for ms in 1..=3 {
+        peer.push("c2", &in_other(ms)).await;
+        peer.push("c2", &message(ms)).await;
+    }
+    let got = |ms| ClientFrame::Got { channel_id: general(), up_to: message(ms).id };
+    let mut frames = vec![peer.next().await];
+    while frames.last() != Some(&got(3)) {
+        frames.push(peer.next().await);
+    }
+    assert!(frames.len() <= 2, "{frames:?}");
+    let started_at = Instant::now();
+    for ms in 4..=9 {
+        peer.push("c3", &message(ms)).await;
+    }
+    assert_eq!(peer.next().await, got(9));
+    assert!(started_at.elapsed() >= Duration::from_millis(350), "batched");
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_a_channel_with_a_gap_until_it_is_read() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let mut fake = FakeServer::start(move |call| {
+        if call.line.starts_with("GET /scroll") {
+            // The first catch-up passes, the one of the gap has to be repeated.
+            let is_second = counted.fetch_add(1, Ordering::Relaxed) == 1;
+            return is_second.then(|| problem(503, "unavailable"));
+        }
+        let (status, mut channels) = two_channels(call)?;
+        channels["channels"][0]["contract"] = json!("deliver_first");
+        channels["channels"].as_array_mut().unwrap().truncate(1);
+        Some((status, channels))
+    })
+    .await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_answering("c1", false, &["got"]).await;
+    until_caught_up(&mut events).await;
+    peer.send(&resync(0, &[general()])).await;
+    peer.push("c2", &message(5)).await;
+    assert_eq!(peer.next().await, ClientFrame::Got { channel_id: general(), up_to: message(5).id });
+    assert_eq!(reads.load(Ordering::Relaxed), 3, "the gap was read before");
+}
+
+#[tokio::test]
+async fn a_view_is_said_once_on_each_socket() {
+    let mut fake = FakeServer::start(|_| None).await;
+    let (client, _events) = fake.client();
+    let view = View { logs: vec![general().into()], users: Vec::new() };
+    client.set_view(view.clone());
+    for _ in 0..2 {
+        let mut peer = fake.accept_answering("c1", true, &["view", "ping"]).await;
+        assert_eq!(peer.next().await, ClientFrame::View(view.clone()));
+        client.ping();
+        assert_eq!(peer.next().await, ClientFrame::Ping);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Message, MessageId, Replies, Timestamp, limits};
+use model::{Contract, Message, MessageId, Replies, Timestamp, limits};
 
 use super::Opening;
 use crate::timeline::Timeline;
@@ -12,6 +12,8 @@ pub(super) struct Entry {
     /// The gap's opening when the channel started (afresh). What was asked for before may be
     /// outdated: the user may have been no member since.
     pub(super) started: Opening,
+    /// `None` until a call has said it; it never changes.
+    pub(super) contract: Option<Contract>,
     pub(super) main: Log,
     /// The threads of which something reached this client, by their roots.
     pub(super) threads: BTreeMap<MessageId, Log>,
@@ -69,6 +71,7 @@ impl Entry {
     pub(super) fn new(known_at: Timestamp, seen_in: Option<Opening>) -> Self {
         Self {
             started: seen_in.unwrap_or_default(),
+            contract: None,
             main: Log::default(),
             threads: BTreeMap::new(),
             unsure: None,

@@ -106,14 +106,24 @@ impl Task {
 
     /// What is to be said on this socket now, with what makes it take part in the wanted channels.
     fn outgoing(&mut self) -> Vec<ClientFrame> {
-        if self.ready_at.is_some() && self.speech.is_taken("join") {
+        if self.ready_at.is_none() {
+            return std::mem::take(&mut self.outgoing);
+        }
+        if self.speech.is_taken("join") {
             self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
         }
+        let now = Instant::now();
+        if self.view_due_at(now).is_some_and(|at| at <= now) {
+            let view = self.control.borrow().view.clone();
+            self.outgoing.push(self.speech.view_said(&view, now));
+        }
         let is_idle = self.control.borrow().is_idle;
-        let idle = self.ready_at.and_then(|_| self.speech.idle_due(is_idle));
-        self.outgoing.extend(idle);
-        if self.ready_at.is_some() {
-            self.outgoing.extend(self.deliveries.frames());
+        self.outgoing.extend(self.speech.idle_due(is_idle));
+        self.outgoing.extend(self.deliveries.frames());
+        if self.speech.is_taken("got") {
+            let inbox = self.shared.inbox();
+            let frames = self.shared.gots.lock().frames(now, |channel| inbox.telling(channel));
+            self.outgoing.extend(frames);
         }
         std::mem::take(&mut self.outgoing)
     }
@@ -137,10 +147,20 @@ impl Task {
         dead_at
     }
 
+    /// When the view, or what this client has, is to be said on this socket.
+    pub(super) fn due_to_say(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let inbox = self.shared.inbox();
+        let gots = self.shared.gots.lock();
+        let got_at = self.ready_at.filter(|_| self.speech.is_taken("got"));
+        let got_at = got_at.and_then(|_| gots.due_at(now, |channel| inbox.telling(channel)));
+        got_at.into_iter().chain(self.view_due_at(now)).min()
+    }
+
     /// When the view is to be said on this socket.
-    pub(super) fn view_due_at(&self) -> Option<Instant> {
+    fn view_due_at(&self, now: Instant) -> Option<Instant> {
         let view = &self.control.borrow().view;
-        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
+        self.ready_at.and_then(|_| self.speech.view_due_at(view, now))
     }
 }
 
