@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use client::{Config, DeliveryWaits, Direction, Event};
 use messaging::archive::{Archiver, ArchiverPorts};
-use messaging::ports::{BusError, Offered, Spool, SpoolEntry};
+use messaging::ports::{BusError, Held, Offered, Spool, SpoolEntry};
 use model::{ChannelId, EntryId, MessageId, MessageText, Timestamp, WorkspaceId};
 use protocol::publication::Publication;
 use serde_json::{Value, json};
@@ -88,18 +88,21 @@ impl Run {
     async fn settles(&self, what: &str) {
         let ids: Vec<MessageId> = self.sent.keys().copied().collect();
         let began = Instant::now();
-        eventually("everybody has all of them", SETTLE, async || {
-            self.people.iter().all(|person| person.ids(&self.channel) == ids)
-        })
-        .await;
         let deadline = Instant::now() + SETTLE;
         loop {
-            let kept: Vec<_> =
-                self.people.iter().flat_map(|person| person.client.deliveries()).collect();
-            if kept.is_empty() {
+            let kept = self.people.iter().flat_map(|person| person.client.deliveries());
+            let kept: Vec<_> = kept.map(|kept| (kept.id, kept.state)).collect();
+            let lacking = self.people.iter().flat_map(|person| {
+                let known: BTreeSet<MessageId> = person.ids(&self.channel).into_iter().collect();
+                let lacking = ids.iter().filter(move |id| !known.contains(id));
+                lacking.map(|id| (person.name.clone(), *id))
+            });
+            let lacking: Vec<_> = lacking.collect();
+            if kept.is_empty() && lacking.is_empty() {
                 break;
             }
-            assert!(Instant::now() < deadline, "{what}: still in outboxes: {kept:?}");
+            let in_time = Instant::now() < deadline;
+            assert!(in_time, "{what}: of {} in outboxes {kept:?}; lacking {lacking:?}", ids.len());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(self.archived().await, self.sent, "{what}");
@@ -127,16 +130,17 @@ impl Run {
     /// What the store has.
     async fn archived(&self) -> BTreeMap<MessageId, String> {
         let (mut found, mut offset) = (BTreeMap::new(), None);
+        let deadline = Instant::now() + SETTLE;
         let api = self.proxied.cluster.api(&self.people[0].name);
         loop {
             let page = match api.scroll(&self.channel, offset, 100, Direction::Newer).await {
                 Ok(page) => page,
                 // Its circuit breaker may still be open.
-                Err(error) if error.is_retryable() => {
+                Err(error) => {
+                    assert!(error.is_retryable() && Instant::now() < deadline, "{error}");
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     continue;
                 }
-                Err(error) => panic!("{error}"),
             };
             for message in page.messages {
                 found.insert(message.id, message.text.as_str().to_owned());
@@ -352,6 +356,10 @@ impl Spool for NeverRemoves {
         Err(BusError::Unavailable("it died".into()))
     }
 
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
+        self.0.held(workspace).await
+    }
+
     async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
         self.0.forget(workspace, noted_at).await
     }
@@ -367,10 +375,10 @@ async fn g13_random_faults_lose_and_double_nothing() {
 #[ignore = "long: tests/run --full"]
 async fn long_random_faults_over_fifty_thousand_deliveries() {
     let wanted = number("INKWIRE_FAULT_SENDS").unwrap_or(50_000);
-    let mut sent = 0;
+    let mut sent = 0_u64;
     for seed in 200.. {
-        sent += random(seed, Duration::from_secs(45), 40).await;
-        if sent >= wanted as usize {
+        sent += random(seed, Duration::from_secs(45), 40).await as u64;
+        if sent >= wanted {
             figure!("G13 random faults, seeds 200-{seed}: {sent} sent, 0 lost, 0 doubled");
             return;
         }
@@ -409,7 +417,8 @@ async fn random(seed: u64, time: Duration, people: usize) -> usize {
     }
     is_over.store(true, Ordering::Relaxed);
     run.sent.extend(work.join_all().await.into_iter().flatten());
-    run.proxied = faults.into_cluster();
+    let (proxied, _pair) = faults.into_parts();
+    run.proxied = proxied;
     run.settles(&format!("random faults, seed {seed}")).await;
     run.sent.len()
 }

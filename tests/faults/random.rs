@@ -91,7 +91,7 @@ pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict
     }
     stop.store(true, Ordering::Relaxed);
     work.join_all().await;
-    let proxied = faults.into_cluster();
+    let (proxied, _pair) = faults.into_parts();
     let verdict = settled(&proxied, &people, seed).await;
     let traffic = ClientTraffic::of(&people);
     figure!("seed {seed}: {traffic}");
@@ -157,9 +157,9 @@ impl RandomFaults {
         Self { pair, proxied, rng: SeededRng::new(seed), failed_over: false }
     }
 
-    /// The cluster, once no more faults are wanted.
-    pub(crate) fn into_cluster(self) -> ProxiedCluster {
-        self.proxied
+    /// The cluster and its Redis, once no more faults are wanted.
+    pub(crate) fn into_parts(self) -> (ProxiedCluster, RedisPair) {
+        (self.proxied, self.pair)
     }
 
     /// Waits a moment without a fault.
