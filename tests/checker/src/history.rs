@@ -8,6 +8,9 @@ use model::{
     UserId,
 };
 
+use crate::lasting::Lasting;
+use crate::meetings::Meeting;
+
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendId(pub u64);
@@ -182,6 +185,8 @@ pub enum Event {
         /// Which.
         client: ClientId,
     },
+    /// Something happens in a channel that keeps nothing.
+    Meeting(Meeting),
     /// A fault begins.
     FaultBegan {
         /// What is broken, and how.
@@ -256,6 +261,8 @@ pub struct History {
     pub shown: Vec<Shown>,
     /// What users are told to be unread at the end, as far as they were asked.
     pub unread: Vec<Unread>,
+    /// What is left at the end.
+    pub lasting: Lasting,
 }
 
 impl History {

@@ -15,6 +15,7 @@ const BOUNDS: Bounds = Bounds {
     explains: |kind| kind != "quiet",
     resyncs_per_fault: 1,
     resyncs_besides: 0,
+    ends_sessions: |kind| kind != "quiet",
 };
 
 fn channel() -> ChannelId {
