@@ -9,7 +9,7 @@ use protocol::client_frame::ClientFrame;
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::meetings::{Meetings, SayError, Saying};
@@ -165,7 +165,7 @@ impl Task {
             let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
             for frame in self.outgoing() {
-                if socket.say(&frame).await.is_err() {
+                if !self.say(socket, &frame).await {
                     return Ok(Disconnect::abnormal());
                 }
             }
@@ -262,9 +262,15 @@ impl Task {
     async fn say_idle(&mut self, socket: &mut RawSocket) -> bool {
         let is_idle = self.control.borrow().is_idle;
         match self.ready_at.and_then(|_| self.speech.idle_due(is_idle)) {
-            Some(idle) => socket.say(&idle).await.is_ok(),
+            Some(idle) => self.say(socket, &idle).await,
             None => true,
         }
+    }
+
+    /// Says a frame; false if the socket is broken. One that takes no more bytes is silent, too: nothing
+    /// is read while a frame waits to be written.
+    async fn say(&self, socket: &mut RawSocket, frame: &ClientFrame) -> bool {
+        matches!(timeout(self.silence_max(), socket.say(frame)).await, Ok(Ok(())))
     }
 
     fn silence_max(&self) -> Duration {
