@@ -10,6 +10,7 @@ use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::lasting::lasting;
 use crate::meetings::meetings;
 use crate::members::Members;
+use crate::presence::present;
 use crate::unread::read_state;
 use crate::verdict::{Bounds, Check, Verdict};
 
@@ -32,9 +33,10 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     counted(history, &mut verdict);
     read_state(history, &mut verdict);
     few_resyncs(&clients, bounds, &mut verdict);
+    present(history, &mut verdict);
+    lasting(history, &mut verdict);
     let users = clients.clients.iter().map(|(id, client)| (*id, client.user.clone())).collect();
     meetings(history, &users, &members, bounds, &mut verdict);
-    lasting(history, &mut verdict);
     verdict
 }
 

@@ -10,6 +10,7 @@ use model::{
 
 use crate::lasting::Lasting;
 use crate::meetings::Meeting;
+use crate::presence::Viewed;
 
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -261,6 +262,8 @@ pub struct History {
     pub shown: Vec<Shown>,
     /// What users are told to be unread at the end, as far as they were asked.
     pub unread: Vec<Unread>,
+    /// What clients show of users at the end.
+    pub viewed: Vec<Viewed>,
     /// What is left at the end.
     pub lasting: Lasting,
 }

@@ -20,6 +20,7 @@
 //!   and whoever joins is told exactly how much they missed (G15).
 //! - **K13** lasting: no text of such a channel is anywhere at the end (G15), and nothing but
 //!   publications is in a stream or moves a cursor (G17).
+//! - **K14** present: at the end, clients show who is there, and nobody else (G16).
 //!
 //! The checker does not know how the system works, and judges simulated and real runs alike. Texts
 //! must be unique per send, because the text connects a stored message with its send. User ids must
@@ -33,6 +34,7 @@ mod history;
 mod lasting;
 mod meetings;
 mod members;
+mod presence;
 mod unread;
 mod verdict;
 
@@ -42,6 +44,7 @@ pub use history::{
 };
 pub use lasting::Lasting;
 pub use meetings::{Meeting, SayOutcome, SocketId};
+pub use presence::Viewed;
 pub use verdict::{Bounds, Check, Verdict, Violation};
 
 #[cfg(test)]

@@ -73,6 +73,13 @@ pub enum Meeting {
         /// How much it missed.
         missed: Option<u64>,
     },
+    /// A node refused that a client takes part.
+    NotJoined {
+        /// On which socket.
+        socket: SocketId,
+        /// The channel.
+        channel: ChannelId,
+    },
     /// A client certainly takes no part any more: what it asked after it left was answered.
     Left {
         /// On which socket.
@@ -117,6 +124,7 @@ struct Say<'a> {
     channel: &'a ChannelId,
     id: MessageId,
     started: (usize, Duration),
+    is_refused: bool,
     /// Where its end is in the history, and its number, if it was accepted.
     accepted: Option<(usize, u64)>,
 }
@@ -124,8 +132,8 @@ struct Say<'a> {
 /// A client's part in a channel, on one socket.
 #[derive(Debug, Default)]
 struct Part {
-    /// Where the client asked for it last, and the position that it named.
-    asked: Option<(usize, Option<SessionPosition>)>,
+    /// Where the client asked for it, and the position that it named. Nodes answer in order.
+    asked: VecDeque<(usize, Option<SessionPosition>)>,
     /// Where it asked for the part that it has.
     joined: usize,
     from: Option<SessionPosition>,
@@ -143,6 +151,8 @@ pub(crate) fn meetings(
     verdict: &mut Verdict,
 ) {
     let mut judge = Judge {
+        history,
+        removals_known: bounds.removals_known,
         users,
         members,
         says: says(history),
@@ -152,7 +162,7 @@ pub(crate) fn meetings(
         numbers: Numbers::default(),
         verdict,
     };
-    for (name, say) in &judge.says {
+    for (name, say) in judge.says.iter().filter(|(_, say)| !say.is_refused) {
         judge.attempts.entry((say.channel, say.id)).or_default().push(*name);
     }
     for (index, (_, event)) in history.events.iter().enumerate() {
@@ -172,7 +182,15 @@ fn says(history: &History) -> BTreeMap<SendId, Say<'_>> {
         match event {
             Event::Meeting(Meeting::Says { say, channel, id }) => {
                 let started = (index, *at);
-                says.insert(*say, Say { channel, id: *id, started, accepted: None });
+                says.insert(
+                    *say,
+                    Say { channel, id: *id, started, is_refused: false, accepted: None },
+                );
+            }
+            Event::Meeting(Meeting::SayEnded { say, outcome: SayOutcome::Refused }) => {
+                if let Some(say) = says.get_mut(say) {
+                    say.is_refused = true;
+                }
             }
             Event::Meeting(Meeting::SayEnded { say, outcome: SayOutcome::Accepted(n) }) => {
                 if let Some(say) = says.get_mut(say) {
@@ -202,6 +220,8 @@ fn over(history: &History, says: &BTreeMap<SendId, Say<'_>>, verdict: &mut Verdi
 }
 
 struct Judge<'a> {
+    history: &'a History,
+    removals_known: Duration,
     users: &'a HashMap<ClientId, UserId>,
     members: &'a Members,
     says: BTreeMap<SendId, Say<'a>>,
@@ -217,10 +237,15 @@ impl<'a> Judge<'a> {
     fn on(&mut self, index: usize, event: &'a Meeting) {
         match event {
             Meeting::Joins { socket, channel, after, .. } => {
-                self.parts.entry((*socket, channel)).or_default().asked = Some((index, *after));
+                self.parts.entry((*socket, channel)).or_default().asked.push_back((index, *after));
             }
             Meeting::Joined { socket, client, channel, at, missed } => {
                 self.joined(index, (*socket, *client, channel), *at, *missed);
+            }
+            Meeting::NotJoined { socket, channel } => {
+                if let Some(part) = self.parts.get_mut(&(*socket, channel)) {
+                    part.asked.pop_front();
+                }
             }
             Meeting::Left { socket, channel } => {
                 self.parts.remove(&(*socket, channel));
@@ -248,7 +273,7 @@ impl<'a> Judge<'a> {
         missed: Option<u64>,
     ) {
         let part = self.parts.entry((socket, channel)).or_default();
-        let asked = part.asked.take();
+        let asked = part.asked.pop_front();
         let before = part.from;
         let expected = match asked {
             Some((_, None)) => Some(at.n),
@@ -283,7 +308,7 @@ impl<'a> Judge<'a> {
         self.verdict.heard += 1;
         let attempts = self.attempts.get(&(channel, id)).map_or(&[][..], Vec::as_slice);
         let attempts: Vec<&Say<'_>> = attempts.iter().filter_map(|it| self.says.get(it)).collect();
-        let started = attempts.iter().map(|say| say.started.0).min();
+        let started = attempts.iter().map(|say| say.started).min();
         // Somebody may say it again, so all of what was said must have been before.
         let accepted = attempts.iter().map(|say| say.accepted.map(|(at, _)| at)).max().flatten();
         let is_all_accepted = attempts.iter().all(|say| say.accepted.is_some());
@@ -309,12 +334,21 @@ impl<'a> Judge<'a> {
             unreported.push_back((n, n - before - 1));
         }
         if let Some(user) = self.users.get(&client)
-            && self.members.is_leak(channel, user, started, index)
+            && self.members.is_leak(channel, user, self.known_at(started), index)
         {
             self.verdict.leaked += 1;
             self.verdict.note(Check::K4Leak, format!("{id} in {channel} reached {user}"));
         }
         self.numbers.heard(channel, from.session, n, id);
+    }
+
+    /// What happened before this is known to everybody who says something at a place in the history.
+    fn known_at(&self, (started, at): (usize, Duration)) -> usize {
+        if self.removals_known.is_zero() {
+            return started;
+        }
+        let known = at.saturating_sub(self.removals_known);
+        self.history.events.partition_point(|(at, _)| *at < known)
     }
 
     fn reported(&mut self, (client, channel): (ClientId, &'a ChannelId), n: u64, missing: u64) {

@@ -16,6 +16,7 @@ const BOUNDS: Bounds = Bounds {
     resyncs_per_fault: 1,
     resyncs_besides: 0,
     ends_sessions: |kind| kind != "quiet",
+    removals_known: Duration::ZERO,
 };
 
 fn channel() -> ChannelId {

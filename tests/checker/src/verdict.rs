@@ -16,6 +16,8 @@ pub struct Bounds {
     pub resyncs_besides: u32,
     /// Whether a fault of this kind explains that the session of a channel that keeps nothing ends.
     pub ends_sessions: fn(&str) -> bool,
+    /// How soon a removal is known where nothing is kept, at the latest.
+    pub removals_known: Duration,
 }
 
 impl Bounds {
@@ -28,6 +30,7 @@ impl Bounds {
             resyncs_per_fault,
             resyncs_besides: 0,
             ends_sessions: |_| true,
+            removals_known: Duration::ZERO,
         }
     }
 }
@@ -57,6 +60,8 @@ pub enum Check {
     K12Numbers,
     /// Nothing is left of it, and a stream has publications only.
     K13Lasting,
+    /// Clients show who is there, and nobody else.
+    K14Present,
 }
 
 /// One broken rule.

@@ -18,6 +18,8 @@ pub struct Plan {
     pub users: RangeInclusive<u64>,
     /// Further users per workspace, who are in no channel.
     pub bystanders: usize,
+    /// When the further users leave for good, while all nodes are killed. `None`: they stay.
+    pub bystanders_leave_at: Option<Duration>,
     /// Devices per user, at most.
     pub devices: u64,
     /// Groups per workspace.
@@ -54,6 +56,10 @@ pub struct Plan {
     pub replies: bool,
     /// Pause between two read marks of a user, in ms. `None`: none, and nobody asks what is unread.
     pub mark_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two acts of a device in meetings, in ms. `None`: there are none.
+    pub meet_every_ms: Option<RangeInclusive<u64>>,
+    /// Whether those devices also type in other channels.
+    pub types: bool,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -76,6 +82,7 @@ impl Plan {
             workspaces: 1,
             users: 4..=4,
             bystanders: 0,
+            bystanders_leave_at: None,
             devices: 1,
             groups: 1,
             dms: 0,
@@ -91,6 +98,8 @@ impl Plan {
             pin_every_ms: None,
             replies: false,
             mark_every_ms: None,
+            meet_every_ms: None,
+            types: false,
             deletes: true,
             slow_folds: false,
             overlap: limits::OVERLAP,
@@ -175,6 +184,8 @@ impl Plan {
             pin_every_ms: Some(1_500..=5_000),
             replies: true,
             mark_every_ms: Some(1_500..=5_000),
+            meet_every_ms: Some(1_500..=5_000),
+            types: true,
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

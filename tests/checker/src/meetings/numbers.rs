@@ -60,7 +60,7 @@ impl<'a> Numbers<'a> {
     ) {
         self.one_message_each(verdict);
         self.one_number_each(says, attempts, verdict);
-        self.accepted_numbers(says, verdict);
+        self.accepted_numbers(says, explained(history, bounds), verdict);
         self.joins_are_in_time(says, attempts, verdict);
         self.few_sessions(history, bounds, verdict);
     }
@@ -69,6 +69,7 @@ impl<'a> Numbers<'a> {
         for ((channel, session, n), ids) in &self.messages {
             if ids.len() > 1 {
                 verdict.doubled += 1;
+                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                 let what = format!("{session}:{n} in {channel} is of {ids:?}");
                 verdict.note(Check::K12Numbers, what);
             }
@@ -104,8 +105,14 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// A number was given to as many messages as the channel had sessions, at most.
-    fn accepted_numbers(&self, says: &BTreeMap<SendId, Say<'_>>, verdict: &mut Verdict) {
+    /// A number was given to as many messages as the channel may have had sessions, at most. Nobody may
+    /// have joined one of them.
+    fn accepted_numbers(
+        &self,
+        says: &BTreeMap<SendId, Say<'_>>,
+        explained: usize,
+        verdict: &mut Verdict,
+    ) {
         let mut times: BTreeMap<(&ChannelId, u64), usize> = BTreeMap::new();
         for say in says.values() {
             if let Some((_, n)) = say.accepted {
@@ -113,8 +120,7 @@ impl<'a> Numbers<'a> {
             }
         }
         for ((channel, n), times) in times {
-            // Without a client that joined, nobody knows of a session.
-            let sessions = self.sessions.get(channel).map_or(usize::MAX, BTreeSet::len);
+            let sessions = explained + 1;
             if times > sessions {
                 verdict.doubled += 1;
                 let what =
@@ -153,11 +159,7 @@ impl<'a> Numbers<'a> {
 
     /// A session ends only if a fault explains it.
     fn few_sessions(&self, history: &History, bounds: &Bounds, verdict: &mut Verdict) {
-        let explains = |event: &Event| match event {
-            Event::FaultBegan { kind } => (bounds.ends_sessions)(kind),
-            _ => false,
-        };
-        let explained = history.events.iter().filter(|(_, event)| explains(event)).count();
+        let explained = explained(history, bounds);
         for (channel, sessions) in &self.sessions {
             if sessions.len() > explained + 1 {
                 let what = format!("{channel} had {} sessions, {explained} faults", sessions.len());
@@ -165,4 +167,13 @@ impl<'a> Numbers<'a> {
             }
         }
     }
+}
+
+/// How many sessions may have ended.
+fn explained(history: &History, bounds: &Bounds) -> usize {
+    let explains = |event: &Event| match event {
+        Event::FaultBegan { kind } => (bounds.ends_sessions)(kind),
+        _ => false,
+    };
+    history.events.iter().filter(|(_, event)| explains(event)).count()
 }

@@ -1,9 +1,9 @@
 //! Small histories of one channel, with one defect each.
 
-use model::Timestamp;
+use model::{Presence, Timestamp};
 
 use super::*;
-use crate::{Change, SayOutcome, Verdict, check};
+use crate::{Change, SayOutcome, Verdict, Viewed, check};
 
 fn channel() -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
@@ -251,4 +251,18 @@ fn k13_what_is_left_and_what_is_no_publication_is_found() {
     pen.0.lasting.found.clear();
     pen.0.lasting.cursors.push("said".to_owned());
     pen.breaks(Check::K13Lasting);
+}
+
+#[test]
+fn k14_who_is_not_shown_as_they_are_is_found() {
+    let user = UserId::parse("alice").unwrap();
+    let mut pen = Pen::with_members();
+    for (is, shown, holds) in [
+        (Presence::Active, Some(Presence::Active), true),
+        (Presence::Offline, Some(Presence::Active), false),
+        (Presence::Active, None, false),
+    ] {
+        pen.0.viewed = vec![Viewed { client: ClientId(1), user: user.clone(), is, shown }];
+        assert_eq!(!pen.verdict().breaks(Check::K14Present), holds);
+    }
 }

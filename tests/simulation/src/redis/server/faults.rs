@@ -120,6 +120,13 @@ impl Redis {
         }
     }
 
+    /// Planted bug 21: sessions go on, whichever server counts.
+    pub(crate) fn ignore_servers(&self) {
+        for server in &mut self.lock().servers {
+            server.keys.ignore_servers();
+        }
+    }
+
     /// Planted bug 6: answers `OK` to markers without writing them.
     pub(crate) fn ignore_markers(&self) {
         self.lock().ignores_markers = true;
@@ -128,8 +135,10 @@ impl Redis {
 
 impl State {
     fn restart(&mut self, index: usize) {
+        self.runs += 1;
         if let Some(server) = self.servers.get_mut(index) {
             server.scripts.clear();
+            server.run_id = format!("run{}", self.runs);
         }
         self.break_all(|connection| connection.server == index);
     }
