@@ -196,7 +196,7 @@ impl World {
             self.redis.ignore_markers();
         }
         if self.plan.planted == Some(Planted::RepeatedNumbers) {
-            self.redis.ignore_servers();
+            self.redis.ignore_histories();
         }
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
         let clock = Arc::new(clock);

@@ -18,8 +18,8 @@ use super::stream::{Bounds, Stream};
 pub(super) struct By {
     /// The server's time.
     pub(super) at: Timestamp,
-    /// The server's `run_id`.
-    pub(super) run_id: String,
+    /// The server's `master_replid`.
+    pub(super) history: String,
 }
 
 /// A command that wrote.
@@ -134,8 +134,8 @@ impl Keys {
     }
 
     /// Planted bug 21: sessions go on, whichever server counts.
-    pub(super) fn ignore_servers(&mut self) {
-        self.sessions.ignore_servers();
+    pub(super) fn ignore_histories(&mut self) {
+        self.sessions.ignore_histories();
     }
 
     /// The keys with values that have one of these texts in them.

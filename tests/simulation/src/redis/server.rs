@@ -88,8 +88,8 @@ pub(super) struct State {
     /// Entries that were ever appended: their stream, and the publication.
     appended: BTreeSet<(String, String)>,
     ignores_markers: bool,
-    /// How often servers were started.
-    runs: u64,
+    /// How many histories have begun.
+    histories: u64,
     rng: SeededRng,
 }
 
@@ -97,8 +97,9 @@ pub(super) struct State {
 struct Server {
     keys: Keys,
     scripts: BTreeSet<Script>,
-    /// New each time that the server starts.
-    run_id: String,
+    /// `master_replid`: new each time that the server starts or is promoted, and its primary's while it
+    /// follows one.
+    history: String,
     clock: SimClock,
     is_primary: bool,
     /// The server that it replicates; `lag` is the delay of replication.
@@ -140,7 +141,7 @@ impl Redis {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
             scripts: BTreeSet::new(),
-            run_id: format!("run{}", u64::from(is_primary)),
+            history: "history0".to_owned(),
             clock: clock.off_by(skew(&rng, OFF_MS_MAX)),
             is_primary,
             follows: (!is_primary).then_some(0),
@@ -160,7 +161,7 @@ impl Redis {
             pages_read: 0,
             appended: BTreeSet::new(),
             ignores_markers: false,
-            runs: 2,
+            histories: 1,
             rng: rng.clone(),
         })))
     }
@@ -326,7 +327,7 @@ impl State {
         refusal: Option<Refusal>,
     ) -> (Value, Option<u64>) {
         let Some(server) = self.servers.get_mut(index) else { return (Value::Nil, None) };
-        let by = By { at: server.clock.now(), run_id: server.run_id.clone() };
+        let by = By { at: server.clock.now(), history: server.history.clone() };
         let done = match server.keys.run(command, &by, Permit(refusal)) {
             Ok(done) => done,
             Err(refusal) => return (refusal.reply(), None),

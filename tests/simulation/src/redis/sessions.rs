@@ -13,15 +13,15 @@ use super::server::Refusal;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sessions {
     by_key: BTreeMap<String, Session>,
-    ignores_servers: bool,
+    ignores_histories: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Session {
     id: String,
     n: u64,
-    /// The server that counts.
-    server: String,
+    /// The history in which it was counted.
+    history: String,
     seen: Timestamp,
     until: Timestamp,
 }
@@ -40,16 +40,16 @@ impl Sessions {
         };
         let topic = keys.get(1);
         permit.to_grow()?;
-        let By { at: now, run_id } = by;
+        let By { at: now, history } = by;
         let is_whole = |session: &&Session| {
             session.until > *now
-                && (session.server == *run_id || self.ignores_servers)
+                && (session.history == *history || self.ignores_histories)
                 && now.since(session.seen) <= ms(idle)
         };
         let known = self.by_key.get(key).filter(is_whole);
         let (id, n) = known.map_or((new.clone(), 0), |known| (known.id.clone(), known.n));
         let n = n + u64::from(topic.is_some());
-        let (server, until) = (run_id.clone(), now.plus(ms(life)));
+        let (history, until) = (history.clone(), now.plus(ms(life)));
         let answer = format!("{id}:{n}");
         let push = match (topic, around) {
             (Some(topic), [before, after]) => {
@@ -57,13 +57,13 @@ impl Sessions {
             }
             _ => None,
         };
-        self.by_key.insert(key.clone(), Session { id, n, server, seen: *now, until });
+        self.by_key.insert(key.clone(), Session { id, n, history, seen: *now, until });
         Ok(Done { push, ..Done::writing(text(answer)) })
     }
 
     /// Planted bug 21.
-    pub(super) fn ignore_servers(&mut self) {
-        self.ignores_servers = true;
+    pub(super) fn ignore_histories(&mut self) {
+        self.ignores_histories = true;
     }
 
     /// No sessions, and the same bug.
