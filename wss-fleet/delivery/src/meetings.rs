@@ -16,6 +16,8 @@ pub(crate) struct Meetings {
     channels: BTreeMap<ChannelId, Meeting>,
     asking: HashMap<SocketId, Asking>,
     questions: u64,
+    /// Joins that are answered once the members of their channel are read: who asked, and the answer.
+    waiting: BTreeMap<ChannelId, Vec<(SocketId, u64, SessionPosition)>>,
     /// When the nodes' bus was last told that somebody takes part.
     pub(crate) kept_at: Option<Timestamp>,
 }
@@ -26,8 +28,6 @@ struct Meeting {
     participants: BTreeMap<SocketId, Participant>,
     /// The last session here.
     session: Option<SessionId>,
-    /// Joins that are answered once the members are read: who asked, and the answer.
-    waiting: Vec<(SocketId, u64, SessionPosition)>,
 }
 
 /// One participant.
@@ -156,9 +156,12 @@ impl Meetings {
         number: u64,
         at: SessionPosition,
     ) {
-        if let Some(meeting) = self.channels.get_mut(channel) {
-            meeting.waiting.push((socket, number, at));
-        }
+        self.waiting.entry(channel.clone()).or_default().push((socket, number, at));
+    }
+
+    /// The channels with joins that wait for the members.
+    pub(crate) fn channels_waiting(&self) -> impl Iterator<Item = &ChannelId> {
+        self.waiting.keys()
     }
 
     /// The joins that waited for the members.
@@ -166,7 +169,7 @@ impl Meetings {
         &mut self,
         channel: &ChannelId,
     ) -> Vec<(SocketId, u64, SessionPosition)> {
-        self.channels.get_mut(channel).map(|it| std::mem::take(&mut it.waiting)).unwrap_or_default()
+        self.waiting.remove(channel).unwrap_or_default()
     }
 
     /// What a socket asked under a number, if that waits for its answer.
@@ -190,6 +193,10 @@ impl Meetings {
             return;
         }
         self.asking.remove(&socket);
+        self.waiting.retain(|_, joins| {
+            joins.retain(|(waits, ..)| *waits != socket);
+            !joins.is_empty()
+        });
         self.channels.retain(|_, meeting| {
             meeting.participants.remove(&socket);
             !meeting.participants.is_empty()

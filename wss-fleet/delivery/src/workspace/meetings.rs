@@ -235,6 +235,16 @@ impl Workspace {
         }
     }
 
+    /// Answers the joins whose channel's members are known now, however they became known.
+    pub(super) fn answer_joins(&mut self, turn: &mut Turn<'_>) {
+        let is_known = |channel: &&ChannelId| self.roster.version(channel) > 0;
+        let known: Vec<ChannelId> =
+            self.meetings.channels_waiting().filter(is_known).cloned().collect();
+        for channel in known {
+            self.answer_waiting(&channel, None, turn);
+        }
+    }
+
     /// Answers the joins that waited for the channel's members, or refuses them.
     pub(super) fn answer_waiting(
         &mut self,

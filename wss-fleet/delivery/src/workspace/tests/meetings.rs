@@ -52,6 +52,17 @@ impl Fixture {
         assert_eq!(self.answer(&ask, Ok(at)), [(socket, joined)]);
     }
 
+    /// Loses the stream, whose place another one takes.
+    fn flush(&mut self) {
+        self.entries.clear();
+        self.now = Timestamp::from_unix_ms(2_000_000);
+        self.entry(marker());
+        self.input(Input::Lost);
+        self.input(Input::Linked);
+        self.answer_fill();
+        self.answer_fill();
+    }
+
     fn spoken(
         &mut self,
         channel: &ChannelId,
@@ -230,14 +241,8 @@ fn g15_participants_hear_again_after_all_views_were_forgotten() {
     let alice = fixture.attach("alice", &[&c]);
     fixture.refreshed(&c, 3, &["alice"]);
     fixture.joins(alice, &c, at(1, 0));
-    // The stream is flushed, and there are too many channels to read them all at once.
-    fixture.entries.clear();
-    fixture.now = Timestamp::from_unix_ms(2_000_000);
-    fixture.entry(marker());
-    fixture.input(Input::Lost);
-    fixture.input(Input::Linked);
-    fixture.answer_fill();
-    fixture.answer_fill();
+    // There are too many channels to read them all at once.
+    fixture.flush();
     let many: Vec<ChannelId> =
         (0..=limits::BACKFILL_CHANNELS_MAX as u64).map(|n| channel(10 + n)).collect();
     fixture.load("alice", &many.iter().chain([&c]).collect::<Vec<_>>());
@@ -246,6 +251,26 @@ fn g15_participants_hear_again_after_all_views_were_forgotten() {
     assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
     fixture.refreshed(&c, 3, &["alice"]);
     assert_eq!(fixture.spoken(&c, 3, at(1, 2), "y"), [(alice, "said 2 y".to_owned())]);
+}
+
+#[test]
+fn g15_a_join_is_answered_however_the_members_become_known() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.flush();
+    fixture.load("alice", &[&c]);
+    let Some(Effect::ReadHistory { id, .. }) = fixture.effects.first().cloned() else { panic!() };
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    assert_eq!(fixture.answer(&ask, Ok(at(1, 2))), []);
+    // The members come with the history, so nobody reads them once more.
+    let members = ChannelMembers { version: 3, members: vec![member("alice", 0)] };
+    let history = Some(History { messages: Vec::new(), members });
+    fixture.input(Input::HistoryRead { id, channel: c.clone(), history });
+    assert!(!fixture.workspace.awaits_members(&c));
+    let joined = (alice, "joined 2 missed Some(2)".to_owned());
+    assert!(fixture.delivered().contains(&joined), "{:?}", fixture.delivered());
+    assert_eq!(fixture.spoken(&c, 3, at(1, 3), "x"), [(alice, "said 3 x".to_owned())]);
 }
 
 #[test]
