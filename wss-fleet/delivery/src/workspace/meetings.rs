@@ -148,10 +148,8 @@ impl Workspace {
                 let held = self.meetings.joined(&channel_id, socket, at);
                 let joined = ServerFrame::Joined { channel_id: channel_id.clone(), at, missed };
                 self.answer(socket, &joined, turn);
-                for Held { members_version, frame, .. } in held {
-                    if self.is_current(&channel_id, members_version, turn) {
-                        self.say(frame, Audience::of([socket]), turn);
-                    }
+                for held in held {
+                    self.tell_said(&channel_id, held, Some(socket), turn);
                 }
             }
             (question, Err((code, field))) => {
@@ -172,24 +170,36 @@ impl Workspace {
         let held = Held { at, members_version, frame };
         self.meetings.hold(&channel_id, &held);
         // For others it is never held: its number shows that it is missing.
-        if !self.meetings.is_heard(&channel_id)
-            || !self.is_current(&channel_id, members_version, turn)
-        {
+        if self.meetings.is_heard(&channel_id) {
+            self.tell_said(&channel_id, held, None, turn);
+        }
+    }
+
+    /// Tells what was said to the members who have joined, or to one of them.
+    fn tell_said(
+        &mut self,
+        channel: &ChannelId,
+        said: Held,
+        only: Option<SocketId>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Held { at, members_version, frame } = said;
+        if !self.is_current(channel, members_version, turn) {
             return;
         }
         let (sockets, roster) = (&self.sockets, &self.roster);
-        let is_member = |socket: SocketId| {
-            let attached = sockets.get(&socket);
-            attached.is_some_and(|attached| roster.is_member(&channel_id, attached.key))
+        let may_hear = |socket: SocketId| {
+            let attached = sockets.get(&socket).filter(|_| only.is_none_or(|only| only == socket));
+            attached.is_some_and(|attached| roster.is_member(channel, attached.key))
         };
-        let Hearers { all, uninformed } = self.meetings.hearers(&channel_id, at, is_member);
+        let Hearers { all, uninformed } = self.meetings.hearers(channel, at, may_hear);
         if !uninformed.is_empty() {
             // Numbers begin again, and nobody knows what was lost with the old ones.
             let at = SessionPosition { n: at.n.saturating_sub(1), ..at };
-            let joined = ServerFrame::Joined { channel_id, at, missed: None };
+            let joined = ServerFrame::Joined { channel_id: channel.clone(), at, missed: None };
             self.send(&joined, Audience::of(uninformed), turn);
         }
-        self.say(held.frame, Audience::of(all), turn);
+        self.push(frame, Audience::of(all), DeliveryClass::Said, turn);
     }
 
     /// Whether the view of a channel's members is good enough for what was said at a version (G6): all
@@ -213,10 +223,6 @@ impl Workspace {
     fn is_member(&self, channel: &ChannelId, socket: SocketId) -> bool {
         let attached = self.sockets.get(&socket);
         attached.is_some_and(|attached| self.roster.is_member(channel, attached.key))
-    }
-
-    fn say(&self, frame: bytes::Bytes, to: Audience, turn: &mut Turn<'_>) {
-        self.push(frame, to, DeliveryClass::Said, turn);
     }
 
     /// The meeting is over: nobody here hears any more of it.

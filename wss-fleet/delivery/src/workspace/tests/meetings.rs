@@ -254,6 +254,21 @@ fn g15_participants_hear_again_after_all_views_were_forgotten() {
 }
 
 #[test]
+fn g15_a_session_that_begins_while_a_client_joins_is_told() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    fixture.answer(&ask, Ok(at(1, 8)));
+    for n in 6..8 {
+        assert_eq!(fixture.spoken(&c, 3, at(2, n), "x"), []);
+    }
+    fixture.refreshed(&c, 3, &["alice"]);
+    let wanted = ["joined 8 missed Some(8)", "joined 5 missed None", "said 6 x", "said 7 x"];
+    assert_eq!(fixture.delivered(), wanted.map(|text| (alice, text.to_owned())));
+}
+
+#[test]
 fn g15_a_join_is_answered_however_the_members_become_known() {
     let (mut fixture, c) = (Fixture::linked(), channel(1));
     let alice = fixture.attach("alice", &[&c]);
