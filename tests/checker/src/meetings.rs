@@ -138,6 +138,9 @@ struct Part {
     joined: usize,
     from: Option<SessionPosition>,
     last: u64,
+    /// The last answer may have been news of a session, so that the answer is still to come: both are
+    /// equal if the client names a position of a session before.
+    may_be_unanswered: bool,
 }
 
 /// What was pushed to a client and not reported yet: the number, and how many are missing before it.
@@ -273,8 +276,15 @@ impl<'a> Judge<'a> {
         missed: Option<u64>,
     ) {
         let part = self.parts.entry((socket, channel)).or_default();
-        let asked = part.asked.pop_front();
         let before = part.from;
+        // Nobody asked for news of a session. An answer to who names no position is a number.
+        let is_news = missed.is_none()
+            && before.is_some_and(|before| before.session < at.session)
+            && part.asked.front().is_none_or(|(_, after)| after.is_none());
+        let asked = if is_news { None } else { part.asked.pop_front() };
+        let is_unclear = missed.is_none() && before.is_some() && asked.is_some();
+        let was_unclear = std::mem::replace(&mut part.may_be_unanswered, is_unclear);
+        let is_late = was_unclear && before.is_some_and(|before| before.session == at.session);
         let expected = match asked {
             Some((_, None)) => Some(at.n),
             Some((_, Some(after))) if after.session == at.session => at.n.checked_sub(after.n),
@@ -292,7 +302,8 @@ impl<'a> Judge<'a> {
             let what = format!("{client:?} is told {missed:?} missed at {at}, not {expected:?}");
             self.verdict.note(Check::K12Numbers, what);
         }
-        if asked.is_none() && before.is_none_or(|before| before.session >= at.session) {
+        let is_older = before.is_none_or(|before| before.session >= at.session);
+        if asked.is_none() && is_older && !is_late {
             let what = format!("{client:?} is told of {at} in {channel} and did not ask");
             self.verdict.note(Check::K12Numbers, what);
         }

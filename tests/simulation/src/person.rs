@@ -53,8 +53,8 @@ struct Program {
     stopped: Mutex<Option<String>>,
     /// What the device was told about the users that it views.
     present: Mutex<BTreeMap<UserId, Presence>>,
-    /// The channels that keep nothing in which the device takes part.
-    joined: Mutex<BTreeSet<ChannelId>>,
+    /// The channels that keep nothing in which the device wants to take part, and whether it does.
+    joined: Mutex<BTreeMap<ChannelId, bool>>,
     /// What it heard there.
     heard: Mutex<BTreeSet<MessageId>>,
     recorder: Recorder,
@@ -123,7 +123,7 @@ impl Person {
     /// Whether the device takes part in a channel that keeps nothing.
     #[must_use]
     pub(crate) fn has_joined(&self, channel: &ChannelId) -> bool {
-        self.program.joined.lock().contains(channel)
+        self.program.joined.lock().get(channel) == Some(&true)
     }
 
     /// Leaves such a channel.
@@ -143,6 +143,7 @@ impl Person {
         self.leave(channel);
         // Until the client has noticed.
         sleep(Duration::from_millis(20)).await;
+        self.program.joined.lock().insert(channel.clone(), false);
         self.client.join(channel);
     }
 
@@ -232,13 +233,13 @@ impl Program {
 
     fn in_meetings(&self, event: Event) {
         match event {
-            Event::Joined { channel_id, .. } => {
-                self.joined.lock().insert(channel_id);
-            }
+            Event::Joined { channel_id, .. } => self.takes_part(&channel_id, true),
             Event::NotJoined { channel_id, .. } | Event::Ended { channel_id } => {
-                self.joined.lock().remove(&channel_id);
+                self.takes_part(&channel_id, false);
             }
-            Event::Disconnected { .. } => self.joined.lock().clear(),
+            Event::Disconnected { .. } => {
+                self.joined.lock().values_mut().for_each(|joined| *joined = false);
+            }
             Event::Said { n, message, missing } => {
                 self.heard.lock().insert(message.id);
                 let (client, channel) = (self.id, message.channel_id);
@@ -246,6 +247,13 @@ impl Program {
                 self.recorder.note(Noted::Meeting(heard));
             }
             _ => {}
+        }
+    }
+
+    fn takes_part(&self, channel: &ChannelId, is_joined: bool) {
+        // What comes late may be about a channel that was left.
+        if let Some(joined) = self.joined.lock().get_mut(channel) {
+            *joined = is_joined;
         }
     }
 

@@ -112,6 +112,40 @@ impl Plan {
         }
     }
 
+    /// Meetings in which little is said, while each server of Redis takes over from the other in turn: the
+    /// first one counts again, and must not go on where the second one was.
+    #[must_use]
+    pub fn meetings_over_failovers() -> Self {
+        let fault =
+            |at_s: u64, kind: Kind| (Duration::from_secs(at_s), Duration::from_secs(1), kind);
+        Self {
+            meet_every_ms: Some(4_000..=30_000),
+            faulty: Duration::from_secs(40),
+            send_every_ms: 1_000..=3_000,
+            faults: vec![
+                fault(8, Kind::FailOverIsolated),
+                fault(18, Kind::FailOverIsolated),
+                fault(28, Kind::FailOverIsolated),
+            ],
+            ..Self::quiet()
+        }
+    }
+
+    /// Meetings of members who come and go, and nothing goes wrong.
+    #[must_use]
+    pub fn meetings() -> Self {
+        Self {
+            users: 5..=5,
+            devices: 2,
+            nodes: 3,
+            change_every_ms: Some(500..=3_000),
+            meet_every_ms: Some(200..=900),
+            types: true,
+            restless: true,
+            ..Self::quiet()
+        }
+    }
+
     /// A relay that is an hour late, while clients that saw newer messages are away. When they come
     /// back, they cannot resume (10): only the channels' late marks say what they must read again.
     #[must_use]
@@ -184,7 +218,8 @@ impl Plan {
             pin_every_ms: Some(1_500..=5_000),
             replies: true,
             mark_every_ms: Some(1_500..=5_000),
-            meet_every_ms: Some(1_500..=5_000),
+            // Every fourth world has none, which leaves the machine's time to the others.
+            meet_every_ms: (seed % 4 != 3).then_some(2_500..=8_000),
             types: true,
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },

@@ -59,7 +59,8 @@ impl<'a> Numbers<'a> {
         verdict: &mut Verdict,
     ) {
         self.one_message_each(verdict);
-        self.one_number_each(says, attempts, verdict);
+        let has_faults = history.events.iter().any(|(_, event)| is_fault(event));
+        self.one_number_each(says, attempts, has_faults, verdict);
         self.accepted_numbers(says, explained(history, bounds), verdict);
         self.joins_are_in_time(says, attempts, verdict);
         self.few_sessions(history, bounds, verdict);
@@ -76,13 +77,16 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// A message has a number for each attempt at most, and the one with which it was accepted.
+    /// A message has a number for each attempt at most, and the one with which it was accepted. If an
+    /// answer of the bus is lost, a node tries once more, and the message has two.
     fn one_number_each(
         &self,
         says: &BTreeMap<SendId, Say<'_>>,
         attempts: &HashMap<(&ChannelId, MessageId), Vec<SendId>>,
+        has_faults: bool,
         verdict: &mut Verdict,
     ) {
+        let tries = if has_faults { 2 } else { 1 };
         let mut numbers: BTreeMap<(&ChannelId, MessageId), BTreeSet<(SessionId, u64)>> =
             BTreeMap::new();
         for ((channel, session, n), ids) in &self.messages {
@@ -94,9 +98,9 @@ impl<'a> Numbers<'a> {
             let attempts = attempts.get(&message).map_or(&[][..], Vec::as_slice);
             let accepted = attempts.iter().filter_map(|say| says.get(say)?.accepted);
             let accepted: Vec<u64> = accepted.map(|(_, n)| n).collect();
-            let is_all = accepted.len() == attempts.len();
+            let is_all = accepted.len() == attempts.len() && !has_faults;
             let is_other = |(_, n): &(SessionId, u64)| is_all && !accepted.contains(n);
-            if numbers.len() > attempts.len() || numbers.iter().any(is_other) {
+            if numbers.len() > attempts.len() * tries || numbers.iter().any(is_other) {
                 verdict.doubled += 1;
                 let what =
                     format!("{} was accepted as {accepted:?}, heard as {numbers:?}", message.1);
@@ -176,4 +180,8 @@ fn explained(history: &History, bounds: &Bounds) -> usize {
         _ => false,
     };
     history.events.iter().filter(|(_, event)| explains(event)).count()
+}
+
+const fn is_fault(event: &Event) -> bool {
+    matches!(event, Event::FaultBegan { .. })
 }

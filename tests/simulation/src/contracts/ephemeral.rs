@@ -66,7 +66,7 @@ pub(crate) async fn host(world: World, space: Arc<Space>, rng: SeededRng, until:
         if std::mem::take(&mut first) {
             continue;
         }
-        sleep(rng.s(4..=15)).await;
+        sleep(rng.s(6..=20)).await;
         end(&world, &meeting, &rng).await;
     }
     changes.join_all().await;
@@ -154,7 +154,8 @@ async fn change(world: World, meeting: Arc<Meeting>, rng: SeededRng, until: Inst
     let Some(every) = world.plan.change_every_ms.clone() else { return };
     let Meeting { space, channel, .. } = &*meeting;
     while Instant::now() < until && !meeting.is_over() {
-        sleep(rng.ms(every.clone())).await;
+        // Less often than elsewhere: there are more of these channels.
+        sleep(rng.ms(every.clone()) * 2).await;
         let victims = channel.members.get(1..).unwrap_or_default();
         let (Some(victim), false) = (rng.pick(victims).copied(), meeting.is_over()) else { return };
         work::change_once(&world, space, channel, victim, Change::Remove).await;

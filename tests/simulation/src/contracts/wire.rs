@@ -63,7 +63,7 @@ impl Wire {
 }
 
 impl Frames {
-    /// Adds bytes; returns the texts of the frames that are whole now.
+    /// Adds bytes; returns the texts of the frames that are whole now, as far as they are of interest.
     fn add(&mut self, bytes: &[u8]) -> Vec<String> {
         self.raw.extend_from_slice(bytes);
         if !self.has_upgraded {
@@ -74,15 +74,14 @@ impl Frames {
             self.has_upgraded = true;
         }
         let mut texts = Vec::new();
-        while let Some((is_text, frame)) = self.next() {
-            if let (true, Ok(text)) = (is_text, String::from_utf8(frame)) {
-                texts.push(text);
-            }
+        while let Some(text) = self.next() {
+            texts.extend(text);
         }
         texts
     }
 
-    fn next(&mut self) -> Option<(bool, Vec<u8>)> {
+    /// Takes the next frame, and returns its text if that is of interest.
+    fn next(&mut self) -> Option<Option<String>> {
         let (first, second) = (*self.raw.first()?, *self.raw.get(1)?);
         let (head, length) = match second & 0x7f {
             126 => {
@@ -96,17 +95,27 @@ impl Frames {
             length => (2, usize::from(length)),
         };
         let masks = if second & 0x80 == 0 { 0 } else { 4 };
-        let mask: Vec<u8> = self.raw.get(head..head + masks)?.to_vec();
-        let payload = self.raw.get(head + masks..head + masks + length)?;
-        let payload: Vec<u8> = match mask.as_slice() {
-            [] => payload.to_vec(),
-            mask => {
-                payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
+        let whole = self.raw.get(..head + masks + length)?;
+        let (mask, payload) = whole.get(head..)?.split_at_checked(masks)?;
+        let text = match (first, mask) {
+            (0x81, []) => {
+                std::str::from_utf8(payload).ok().filter(is_of_interest).map(str::to_owned)
             }
+            (0x81, mask) => {
+                let payload =
+                    payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+                String::from_utf8(payload.collect()).ok()
+            }
+            _ => None,
         };
         self.raw.advance(head + masks + length);
-        Some((first == 0x81, payload))
+        Some(text)
     }
+}
+
+/// Whether a text from a node is looked at: messages, and most of what comes, are not.
+fn is_of_interest(text: &&str) -> bool {
+    signals::KINDS.contains(&kind_of(text))
 }
 
 impl Recorded {
@@ -139,7 +148,7 @@ impl Recorded {
 
     fn received(&mut self, text: &str) {
         let kind = kind_of(text);
-        if signals::KINDS.contains(&kind) && text.contains("\"cursor\":\"") {
+        if text.contains("\"cursor\":\"") {
             self.wire.recorder.cursor_of(kind);
         }
         match kind {

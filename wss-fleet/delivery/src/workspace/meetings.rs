@@ -71,6 +71,10 @@ impl Workspace {
                         }
                         Err(code) => {
                             self.meetings.answered(socket, number);
+                            if code == ErrorCode::ChannelNotFound {
+                                // Their addition may not have been heard of: nothing else would show it.
+                                self.needs_newer_view(channel_id, turn);
+                            }
                             question.refused(code, None)
                         }
                     }
@@ -129,7 +133,10 @@ impl Workspace {
             Question::Join { channel_id, .. } if !self.is_member(channel_id, socket) => {
                 answered.and(Err((ErrorCode::ChannelNotFound, None)))
             }
-            _ => answered,
+            Question::Join { .. }
+            | Question::Leave(_)
+            | Question::Send(_)
+            | Question::Refused(_) => answered,
         };
         match (&question, answered) {
             (Question::Send(send), Ok(at)) => {

@@ -254,6 +254,21 @@ fn g15_participants_hear_again_after_all_views_were_forgotten() {
 }
 
 #[test]
+fn g15_who_is_refused_by_a_view_that_is_behind_may_join_soon_after() {
+    let (mut fixture, c, alice, _) = two();
+    fixture.refreshed(&c, 4, &["bob"]);
+    // She is a member again, and no node was told.
+    let join = ClientFrame::Join { channel_id: c.clone(), after: None };
+    let refused = [(alice, "refused channel_not_found".to_owned())];
+    assert_eq!(fixture.frame(alice, join.clone()), refused);
+    assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
+    assert_eq!(fixture.frame(alice, join), refused);
+    assert!(!fixture.effects.contains(&Effect::ReadAhead(c.clone())), "it is being read");
+    fixture.refreshed(&c, 5, &["alice", "bob"]);
+    fixture.joins(alice, &c, at(1, 0));
+}
+
+#[test]
 fn g15_a_session_that_begins_while_a_client_joins_is_told() {
     let (mut fixture, c) = (Fixture::linked(), channel(1));
     let alice = fixture.attach("alice", &[&c]);
