@@ -1,6 +1,6 @@
 //! Channels that keep nothing: which the client takes part in, and what it said there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{ChannelId, MessageId, MessageText, SessionPosition, Timestamp};
 use protocol::client_frame::{ClientFrame, SendFrame};
@@ -54,7 +54,8 @@ pub(super) struct Meetings {
     asked: BTreeSet<ChannelId>,
     /// Channels that are over, or may not be joined: no later socket tries again.
     over: BTreeSet<ChannelId>,
-    answers: HashMap<u64, (MessageId, oneshot::Sender<Result<Accepted, SayError>>)>,
+    /// In order, so that those who wait are told in order, too.
+    answers: BTreeMap<u64, (MessageId, oneshot::Sender<Result<Accepted, SayError>>)>,
     last_reference: u64,
 }
 
@@ -69,7 +70,7 @@ impl Meetings {
     /// The socket has ended.
     pub(super) fn disconnected(&mut self) {
         self.asked.clear();
-        for (_, (id, answer)) in self.answers.drain() {
+        for (id, answer) in std::mem::take(&mut self.answers).into_values() {
             // Fails only if nobody waits any more.
             answer.send(Err(SayError::Unknown(id))).unwrap_or_default();
         }
