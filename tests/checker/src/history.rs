@@ -8,6 +8,10 @@ use model::{
     UserId,
 };
 
+use crate::lasting::Lasting;
+use crate::meetings::Meeting;
+use crate::presence::Viewed;
+
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendId(pub u64);
@@ -182,6 +186,8 @@ pub enum Event {
         /// Which.
         client: ClientId,
     },
+    /// Something happens in a channel that keeps nothing.
+    Meeting(Meeting),
     /// A fault begins.
     FaultBegan {
         /// What is broken, and how.
@@ -256,6 +262,10 @@ pub struct History {
     pub shown: Vec<Shown>,
     /// What users are told to be unread at the end, as far as they were asked.
     pub unread: Vec<Unread>,
+    /// What clients show of users at the end.
+    pub viewed: Vec<Viewed>,
+    /// What is left at the end.
+    pub lasting: Lasting,
 }
 
 impl History {

@@ -14,6 +14,13 @@
 //! - **K8** converged: every copy of a message ends as the store has it (G9, G10).
 //! - **K9** counted: summaries of reactions and pins are what the acts say (G9).
 //! - **K10** unread: what is unread is what a count by hand says, and no read mark moved back (G12).
+//! - **K11** apart: what is said in a channel that keeps nothing reaches nobody who has not joined, and
+//!   nobody gets what was said before they joined or while they were away (G15).
+//! - **K12** numbers: they grow without repetition, a hole is reported, each accepted message has one,
+//!   and whoever joins is told exactly how much they missed (G15).
+//! - **K13** lasting: no text of such a channel is anywhere at the end (G15), and nothing but
+//!   publications is in a stream or moves a cursor (G17).
+//! - **K14** present: at the end, clients show who is there, and nobody else (G16).
 //!
 //! The checker does not know how the system works, and judges simulated and real runs alike. Texts
 //! must be unique per send, because the text connects a stored message with its send. User ids must
@@ -21,16 +28,24 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a check looks at the events that concern it")]
 
+mod checks;
 mod counts;
 mod history;
+mod lasting;
+mod meetings;
 mod members;
+mod presence;
 mod unread;
 mod verdict;
 
+pub use checks::check;
 pub use history::{
     Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem, Unread,
 };
-pub use verdict::{Bounds, Check, Verdict, Violation, check};
+pub use lasting::Lasting;
+pub use meetings::{Meeting, SayOutcome, SocketId};
+pub use presence::Viewed;
+pub use verdict::{Bounds, Check, Verdict, Violation};
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ const BOUNDS: Bounds = Bounds {
     explains: |kind| kind != "quiet",
     resyncs_per_fault: 1,
     resyncs_besides: 0,
+    ends_sessions: |kind| kind != "quiet",
+    removals_known: Duration::ZERO,
 };
 
 fn channel() -> ChannelId {

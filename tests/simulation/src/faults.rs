@@ -234,6 +234,20 @@ impl Kind {
         Self::ALL.iter().any(|kind| kind.explains_resyncs() && format!("{kind:?}") == name)
     }
 
+    /// Whether it explains that sessions of channels that keep nothing end: another server counts, or
+    /// this one has forgotten them.
+    const fn ends_sessions(self) -> bool {
+        matches!(
+            self,
+            Self::FailOver | Self::FailOverIsolated | Self::RedisFlushed | Self::RedisRestarted
+        )
+    }
+
+    /// [`Self::ends_sessions`] for the name of a kind in a history.
+    pub(crate) fn named_ends_sessions(name: &str) -> bool {
+        Self::ALL.iter().any(|kind| kind.ends_sessions() && format!("{kind:?}") == name)
+    }
+
     /// How long it takes to end the fault.
     const fn tail(self) -> Duration {
         match self.family() {

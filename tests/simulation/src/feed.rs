@@ -170,6 +170,15 @@ impl TableLog {
         items.into_values().collect()
     }
 
+    /// Whether any message was ever stored with this in its text.
+    #[must_use]
+    pub(crate) fn has_text(&self, part: &str) -> bool {
+        self.0.lock().shards.iter().flatten().any(|(_, row)| match row {
+            Row::Entry(LogEntry::Message(stored)) => stored.message.text.as_str().contains(part),
+            Row::Entry(_) | Row::Reaction(..) | Row::Pin(..) => false,
+        })
+    }
+
     /// The next records of a shard that are due; with `replays`, preceded by older ones again. `None`
     /// stands for a record that cannot be read.
     fn batch(

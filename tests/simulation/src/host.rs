@@ -11,6 +11,7 @@ use memory::SeededRng;
 use messaging::ports::Clock;
 use model::{Timestamp, UserId, WorkspaceId};
 
+use crate::contracts::Wire;
 use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::identity;
@@ -30,6 +31,8 @@ pub(crate) struct Host {
     pub rng: SeededRng,
     /// What a planted bug does to frames from the nodes.
     pub spoil: Option<Spoil>,
+    /// Records what passes between the nodes and a client.
+    pub wire: Option<Wire>,
 }
 
 impl Host {
@@ -54,9 +57,13 @@ impl Transport for Host {
 
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn ByteStream>> {
         let end = self.fleet.dial(authority).await?;
-        Ok(match &self.spoil {
+        let stream: Box<dyn ByteStream> = match &self.spoil {
             Some(spoil) => Box::new(spoil.over(end)),
             None => Box::new(end),
+        };
+        Ok(match &self.wire {
+            Some(wire) => wire.over(stream),
+            None => stream,
         })
     }
 

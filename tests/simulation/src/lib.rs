@@ -17,6 +17,7 @@
 //! the models is shown by tests with real processes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a fault and a bug are at home in one family")]
+mod contracts;
 mod faults;
 mod feed;
 mod fleet;

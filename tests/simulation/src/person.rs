@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checker::{ClientId, Event as Noted, Shown};
+use checker::{ClientId, Event as Noted, Meeting, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source, View};
 use memory::SeededRng;
 use model::{ChannelId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
@@ -53,6 +53,10 @@ struct Program {
     stopped: Mutex<Option<String>>,
     /// What the device was told about the users that it views.
     present: Mutex<BTreeMap<UserId, Presence>>,
+    /// The channels that keep nothing in which the device wants to take part, and whether it does.
+    joined: Mutex<BTreeMap<ChannelId, bool>>,
+    /// What it heard there.
+    heard: Mutex<BTreeSet<MessageId>>,
     recorder: Recorder,
 }
 
@@ -81,6 +85,8 @@ impl Person {
             dropped: Mutex::default(),
             stopped: Mutex::default(),
             present: Mutex::default(),
+            joined: Mutex::default(),
+            heard: Mutex::default(),
             recorder: recorder.clone(),
         });
         let shown = client.clone();
@@ -109,9 +115,36 @@ impl Person {
         shown
     }
 
-    /// Shows these users, and whether they are present.
-    pub(crate) fn views(&self, users: impl Iterator<Item = UserId>) {
-        self.client.set_view(View { logs: Vec::new(), users: users.collect() });
+    /// Shows these logs, and these users with whether they are present.
+    pub(crate) fn views(&self, logs: Vec<LogId>, users: impl Iterator<Item = UserId>) {
+        self.client.set_view(View { logs, users: users.collect() });
+    }
+
+    /// Whether the device takes part in a channel that keeps nothing.
+    #[must_use]
+    pub(crate) fn has_joined(&self, channel: &ChannelId) -> bool {
+        self.program.joined.lock().get(channel) == Some(&true)
+    }
+
+    /// Leaves such a channel.
+    pub(crate) fn leave(&self, channel: &ChannelId) {
+        self.program.joined.lock().remove(channel);
+        self.client.leave(channel);
+    }
+
+    /// Whether it heard a message there.
+    #[must_use]
+    pub(crate) fn heard(&self, id: MessageId) -> bool {
+        self.program.heard.lock().contains(&id)
+    }
+
+    /// Joins such a channel, also if the client was refused before.
+    pub(crate) async fn rejoin(&self, channel: &ChannelId) {
+        self.leave(channel);
+        // Until the client has noticed.
+        sleep(Duration::from_millis(20)).await;
+        self.program.joined.lock().insert(channel.clone(), false);
+        self.client.join(channel);
     }
 
     /// What the device shows about a user, if it was told.
@@ -195,8 +228,34 @@ impl Program {
                 | Event::Said { .. }
                 | Event::Ended { .. }
                 | Event::Tick { .. }
-                | Event::Disconnected { .. } => {}
+                | Event::Disconnected { .. } => self.in_meetings(event),
             }
+        }
+    }
+
+    fn in_meetings(&self, event: Event) {
+        match event {
+            Event::Joined { channel_id, .. } => self.takes_part(&channel_id, true),
+            Event::NotJoined { channel_id, .. } | Event::Ended { channel_id } => {
+                self.takes_part(&channel_id, false);
+            }
+            Event::Disconnected { .. } => {
+                self.joined.lock().values_mut().for_each(|joined| *joined = false);
+            }
+            Event::Said { n, message, missing } => {
+                self.heard.lock().insert(message.id);
+                let (client, channel) = (self.id, message.channel_id);
+                let heard = Meeting::Heard { client, channel, n, missing };
+                self.recorder.note(Noted::Meeting(heard));
+            }
+            _ => {}
+        }
+    }
+
+    fn takes_part(&self, channel: &ChannelId, is_joined: bool) {
+        // What comes late may be about a channel that was left.
+        if let Some(joined) = self.joined.lock().get_mut(channel) {
+            *joined = is_joined;
         }
     }
 

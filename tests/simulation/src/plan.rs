@@ -18,6 +18,8 @@ pub struct Plan {
     pub users: RangeInclusive<u64>,
     /// Further users per workspace, who are in no channel.
     pub bystanders: usize,
+    /// When the further users leave for good, while all nodes are killed. `None`: they stay.
+    pub bystanders_leave_at: Option<Duration>,
     /// Devices per user, at most.
     pub devices: u64,
     /// Groups per workspace.
@@ -54,6 +56,10 @@ pub struct Plan {
     pub replies: bool,
     /// Pause between two read marks of a user, in ms. `None`: none, and nobody asks what is unread.
     pub mark_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two acts of a device in meetings, in ms. `None`: there are none.
+    pub meet_every_ms: Option<RangeInclusive<u64>>,
+    /// Whether those devices also type in other channels.
+    pub types: bool,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -76,6 +82,7 @@ impl Plan {
             workspaces: 1,
             users: 4..=4,
             bystanders: 0,
+            bystanders_leave_at: None,
             devices: 1,
             groups: 1,
             dms: 0,
@@ -91,6 +98,8 @@ impl Plan {
             pin_every_ms: None,
             replies: false,
             mark_every_ms: None,
+            meet_every_ms: None,
+            types: false,
             deletes: true,
             slow_folds: false,
             overlap: limits::OVERLAP,
@@ -100,6 +109,40 @@ impl Plan {
             resyncs_besides: 0,
             sends_on: true,
             planted: None,
+        }
+    }
+
+    /// Meetings in which little is said, while each server of Redis takes over from the other in turn: the
+    /// first one counts again, and must not go on where the second one was.
+    #[must_use]
+    pub fn meetings_over_failovers() -> Self {
+        let fault =
+            |at_s: u64, kind: Kind| (Duration::from_secs(at_s), Duration::from_secs(1), kind);
+        Self {
+            meet_every_ms: Some(4_000..=30_000),
+            faulty: Duration::from_secs(40),
+            send_every_ms: 1_000..=3_000,
+            faults: vec![
+                fault(8, Kind::FailOverIsolated),
+                fault(18, Kind::FailOverIsolated),
+                fault(28, Kind::FailOverIsolated),
+            ],
+            ..Self::quiet()
+        }
+    }
+
+    /// Meetings of members who come and go, and nothing goes wrong.
+    #[must_use]
+    pub fn meetings() -> Self {
+        Self {
+            users: 5..=5,
+            devices: 2,
+            nodes: 3,
+            change_every_ms: Some(500..=3_000),
+            meet_every_ms: Some(200..=900),
+            types: true,
+            restless: true,
+            ..Self::quiet()
         }
     }
 
@@ -175,6 +218,9 @@ impl Plan {
             pin_every_ms: Some(1_500..=5_000),
             replies: true,
             mark_every_ms: Some(1_500..=5_000),
+            // Every fourth world has none, which leaves the machine's time to the others.
+            meet_every_ms: (seed % 4 != 3).then_some(2_500..=8_000),
+            types: true,
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

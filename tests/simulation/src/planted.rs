@@ -1,11 +1,12 @@
-//! Seventeen bugs that systems like this one have shipped. The checks must find each of them.
+//! Twenty-three bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
-//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15
+//! misconfigured client (3, 7), or a switch in the model of Redis (6, 21) or of the store (11 to 15
 //! and 17), or a rewriting of a function's answers (16).
 
 mod chain;
 mod changes;
+mod meetings;
 mod rows;
 mod spoil;
 mod storm;
@@ -17,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use memory::SeededRng;
-use messaging::ports::{ChannelStore, EventBus, MemberStore};
+use messaging::ports::{ChannelStore, EventBus, MemberStore, NodeDirectory, Sessions};
 use model::ChannelId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -64,6 +65,18 @@ pub enum Planted {
     UnreadCounter,
     /// 17: a row takes a revision that is older than its own.
     NoRevisionCompare,
+    /// 18: who joins a meeting gets what was said before.
+    ReplayedSaid,
+    /// 19: what is said in a meeting is in the ring, so whoever comes back gets it.
+    RingKeepsSaid,
+    /// 20: a signal takes a place in the stream.
+    SignalInStream,
+    /// 21: after a failover, numbers of a meeting repeat in the same session.
+    RepeatedNumbers,
+    /// 22: who joins a meeting is told of one message too many.
+    MissedByOne,
+    /// 23: the users of a dead node stay present.
+    GhostPresence,
 }
 
 impl Planted {
@@ -86,6 +99,12 @@ impl Planted {
         ("increments", Self::Increments),
         ("unread_counter", Self::UnreadCounter),
         ("no_revision_compare", Self::NoRevisionCompare),
+        ("replayed_said", Self::ReplayedSaid),
+        ("ring_keeps_said", Self::RingKeepsSaid),
+        ("signal_in_stream", Self::SignalInStream),
+        ("repeated_numbers", Self::RepeatedNumbers),
+        ("missed_by_one", Self::MissedByOne),
+        ("ghost_presence", Self::GhostPresence),
     ];
 }
 
@@ -100,13 +119,24 @@ pub(crate) struct Plant {
     versions: Versions,
     /// Bug 10: the number of slow reads so far.
     storms: Arc<AtomicU64>,
+    /// Bug 18: what was said so far.
+    said: spoil::Said,
+    /// Bugs 19 and 20: ids of what is published besides.
+    ids: meetings::Ids,
 }
 
 impl Plant {
     /// Plants a bug.
     #[must_use]
     pub(crate) fn new(bug: Planted) -> Self {
-        Self { bug, numbers: Arc::default(), versions: Arc::default(), storms: Arc::default() }
+        Self {
+            bug,
+            numbers: Arc::default(),
+            versions: Arc::default(),
+            storms: Arc::default(),
+            said: Arc::default(),
+            ids: meetings::Ids::default(),
+        }
     }
 
     /// What the bug does to frames on their way to a client.
@@ -116,6 +146,8 @@ impl Plant {
             Planted::DroppedFrames => Some(Spoil::dropping(rng.fork())),
             Planted::NoTick => Some(Spoil::without_ticks()),
             Planted::ResyncStorm => Some(Spoil::storming(Arc::clone(&self.storms))),
+            Planted::ReplayedSaid => Some(Spoil::replaying(Arc::clone(&self.said))),
+            Planted::MissedByOne => Some(Spoil::miscounting()),
             Planted::Counter
             | Planted::ShortOverlap
             | Planted::StaleVersion
@@ -129,7 +161,11 @@ impl Plant {
             | Planted::FoldWithoutCompare
             | Planted::Increments
             | Planted::UnreadCounter
-            | Planted::NoRevisionCompare => None,
+            | Planted::NoRevisionCompare
+            | Planted::RingKeepsSaid
+            | Planted::SignalInStream
+            | Planted::RepeatedNumbers
+            | Planted::GhostPresence => None,
         }
     }
 
@@ -145,9 +181,37 @@ impl Plant {
         let rewrite = match self.bug {
             Planted::Counter => Rewrite::Counted(Arc::clone(&self.numbers)),
             Planted::FirstFour => Rewrite::FirstFour,
+            Planted::SignalInStream => {
+                return Arc::new(meetings::InStream { bus, ids: self.ids.clone() });
+            }
             _ => return bus,
         };
         Arc::new(Rewritten { bus, rewrite })
+    }
+
+    /// The sessions of meetings, with the bug.
+    #[must_use]
+    pub(crate) fn sessions(
+        &self,
+        sessions: Arc<dyn Sessions>,
+        bus: &Arc<dyn EventBus>,
+    ) -> Arc<dyn Sessions> {
+        match self.bug {
+            Planted::RingKeepsSaid => {
+                let (bus, ids) = (Arc::clone(bus), self.ids.clone());
+                Arc::new(meetings::Kept { sessions, bus, ids })
+            }
+            _ => sessions,
+        }
+    }
+
+    /// The directory of nodes, with the bug.
+    #[must_use]
+    pub(crate) fn nodes(&self, nodes: Arc<dyn NodeDirectory>) -> Arc<dyn NodeDirectory> {
+        match self.bug {
+            Planted::GhostPresence => Arc::new(meetings::Ghosts { nodes }),
+            _ => nodes,
+        }
     }
 
     /// The channel store, with the bug.

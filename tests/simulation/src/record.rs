@@ -1,5 +1,6 @@
 //! Records everything that happens in a run, in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,13 +14,20 @@ pub(crate) struct Recorder {
     started_at: Instant,
     history: Arc<Mutex<History>>,
     frames: Arc<AtomicU64>,
+    /// Types of frames that came with a cursor although they are beside the stream.
+    cursors: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Recorder {
     /// An empty history of a run that began at `started_at`.
     #[must_use]
     pub(crate) fn new(started_at: Instant) -> Self {
-        Self { started_at, history: Arc::default(), frames: Arc::default() }
+        Self {
+            started_at,
+            history: Arc::default(),
+            frames: Arc::default(),
+            cursors: Arc::default(),
+        }
     }
 
     /// Records an event with the time since the start.
@@ -36,6 +44,17 @@ impl Recorder {
     #[must_use]
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Records that a frame of this type had a cursor, although it is beside the stream.
+    pub(crate) fn cursor_of(&self, kind: &str) {
+        self.cursors.lock().insert(kind.to_owned());
+    }
+
+    /// The types of such frames.
+    #[must_use]
+    pub(crate) fn cursors(&self) -> Vec<String> {
+        self.cursors.lock().iter().cloned().collect()
     }
 
     /// The history so far.

@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod presence;
 mod server;
+mod sessions;
 mod stream;
 
 pub(crate) use server::{Redis, Refusal, Trouble};

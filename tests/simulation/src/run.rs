@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Event, History, Verdict, check};
+use memory::SeededRng;
+use model::limits;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::contracts::{ephemeral, signals};
 use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::world::World;
@@ -92,7 +95,9 @@ async fn live(seed: u64, plan: Plan) -> Report {
             work.spawn(work::be_restless(world.clone(), person, faulty_until));
         }
     }
+    meet(&world, &mut work, &SeededRng::new(seed ^ MEETINGS_SEED), faulty_until);
     work.spawn(faults::run(world.clone()));
+    work.spawn(presence::leave_for_good(world.clone()));
     let counted: Arc<Mutex<Vec<(Duration, u64)>>> = Arc::default();
     world.spawn(count(world.clone(), Arc::clone(&counted)));
     work.join_all().await;
@@ -100,6 +105,19 @@ async fn live(seed: u64, plan: Plan) -> Report {
     let mut report = judge(&world, seed, pages_before).await;
     report.work = std::mem::take(&mut counted.lock());
     report
+}
+
+/// Starts the work in channels that keep nothing.
+fn meet(world: &World, work: &mut JoinSet<()>, rng: &SeededRng, until: Instant) {
+    if world.plan.meet_every_ms.is_none() {
+        return;
+    }
+    for space in world.spaces() {
+        work.spawn(ephemeral::host(world.clone(), space, rng.fork(), until));
+    }
+    for person in world.people() {
+        work.spawn(ephemeral::take_part(world.clone(), person, rng.fork(), until));
+    }
 }
 
 /// Records once a second how much work was done so far.
@@ -119,19 +137,23 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
         explains: Kind::named_explains_resyncs,
         resyncs_per_fault: 1,
         resyncs_besides: world.plan.resyncs_besides,
+        ends_sessions: Kind::named_ends_sessions,
+        removals_known: if world.plan.faults.is_empty() { Duration::ZERO } else { REMOVALS_KNOWN },
     };
+    let mut settling = ephemeral::Settling::new(world, SeededRng::new(seed ^ SETTLING_SEED));
     // Devices that came later view them from now on.
     presence::view_everybody(world);
     let until = Instant::now() + settle;
     loop {
+        settling.go_on(world).await;
         let unread = reading::unread(world).await;
         let is_told = unread.is_some();
         let history = History { unread: unread.unwrap_or_default(), ..history(world) };
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
-        let wrong = presence::wrong(world);
-        let is_seen = wrong.is_empty();
-        let is_done = verdict.holds() && is_told && is_seen && world.log.is_drained();
+        let wrong = settling.wrong(world);
+        let is_heard = wrong.is_empty();
+        let is_done = verdict.holds() && is_told && is_heard && world.log.is_drained();
         if is_over || (is_done && is_settled(&history, world)) {
             let mut unfinished = unfinished(&history, world);
             unfinished.extend(wrong);
@@ -193,6 +215,8 @@ fn is_settled(history: &History, world: &World) -> bool {
 fn history(world: &World) -> History {
     let mut history = world.recorder.history();
     history.stored = world.log.messages();
+    history.viewed = presence::viewed(world);
+    history.lasting = signals::lasting(world);
     for person in world.people() {
         for space in world.spaces() {
             let shown = space.channels.iter().flat_map(|room| person.shown(&room.id));
@@ -202,6 +226,11 @@ fn history(world: &World) -> History {
     history
 }
 
+/// If the push of a removal is lost, a node that speaks for a member reads its version later.
+const REMOVALS_KNOWN: Duration = limits::VIEW_LEASE.saturating_add(Duration::from_secs(2));
+/// Randomness of its own, so that worlds without meetings are what they were.
+const MEETINGS_SEED: u64 = 0x3ee7;
+const SETTLING_SEED: u64 = 0x5e77;
 /// How long sending continues after the last fault.
 const SENDS_ON: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

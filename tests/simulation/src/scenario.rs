@@ -31,6 +31,10 @@ pub const fn broken_by(bug: Planted) -> Check {
         | Planted::NoRevisionCompare => Check::K8Converged,
         Planted::FoldWithoutCompare | Planted::Increments => Check::K9Counted,
         Planted::UnreadCounter => Check::K10Unread,
+        Planted::ReplayedSaid => Check::K11Apart,
+        Planted::RepeatedNumbers | Planted::MissedByOne => Check::K12Numbers,
+        Planted::RingKeepsSaid | Planted::SignalInStream => Check::K13Lasting,
+        Planted::GhostPresence => Check::K14Present,
     }
 }
 
@@ -52,6 +56,10 @@ pub fn of(bug: Planted) -> Plan {
         Planted::FoldWithoutCompare | Planted::Increments => many_react(),
         Planted::UnreadCounter => sends_tried_again(),
         Planted::NoRevisionCompare => edits_among_reactions(),
+        Planted::ReplayedSaid | Planted::RingKeepsSaid | Planted::MissedByOne => meetings(),
+        Planted::SignalInStream => meetings(),
+        Planted::RepeatedNumbers => meetings_over_failovers(),
+        Planted::GhostPresence => gone_with_their_nodes(),
     }
 }
 
@@ -217,6 +225,41 @@ fn sends_tried_again() -> Plan {
         send_every_ms: 300..=900,
         mark_every_ms: Some(400..=1_200),
         faults: vec![fault(2_000, 12_000, Kind::StoreAnswersLost)],
+        ..Plan::quiet()
+    }
+}
+
+/// People in meetings, who come and go. Nothing is lost.
+fn meetings() -> Plan {
+    Plan {
+        users: 4..=4,
+        devices: 2,
+        meet_every_ms: Some(300..=1_200),
+        types: true,
+        restless: true,
+        ..Plan::quiet()
+    }
+}
+
+/// The same over failovers that lose the last numbers.
+fn meetings_over_failovers() -> Plan {
+    Plan {
+        faulty: Duration::from_secs(40),
+        faults: vec![
+            fault(8_000, 3_000, Kind::FailOverIsolated),
+            fault(24_000, 3_000, Kind::FailOverIsolated),
+        ],
+        restless: false,
+        ..meetings()
+    }
+}
+
+/// Users who leave while the nodes that had them are killed, so that nobody withdraws them.
+fn gone_with_their_nodes() -> Plan {
+    Plan {
+        bystanders: 2,
+        bystanders_leave_at: Some(Duration::from_secs(5)),
+        faulty: Duration::from_secs(12),
         ..Plan::quiet()
     }
 }

@@ -246,7 +246,7 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
 }
 
 /// Makes one change, and repeats the call until it is answered.
-async fn change_once(
+pub(crate) async fn change_once(
     world: &World,
     space: &Space,
     channel: &CreatedChannel,

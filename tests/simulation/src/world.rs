@@ -1,14 +1,15 @@
 //! Builds one run: servers, tables, functions, nodes, people, channels.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
-use memory::{MemoryFiles, PlainSeal, SeededRng};
+use memory::{MemoryFiles, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
-use messaging::ports::{ChannelStore, EventBus, MemberStore};
+use messaging::ports::{ChannelStore, EventBus, MemberStore, NodeDirectory, Sessions};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId};
@@ -17,6 +18,9 @@ use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::contracts::Wire;
+use crate::contracts::ephemeral::{FindableSeal, Meetings};
+use crate::contracts::signals::Publications;
 use crate::feed::{self, Reader, TableLog};
 use crate::fleet::Fleet;
 use crate::functions::Functions;
@@ -76,6 +80,12 @@ pub(crate) struct State {
     pub client_clocks: Mutex<Vec<SimClock>>,
     /// Sends whose outcome is not known yet.
     pub unresolved: Mutex<Vec<(SendId, Outbox, Draft)>>,
+    /// Users who have left for good.
+    pub gone: Mutex<BTreeSet<UserId>>,
+    /// Channels that keep nothing.
+    pub meetings: Meetings,
+    /// What functions and the relay published.
+    pub publications: Publications,
     tasks: Mutex<JoinSet<()>>,
     sends: AtomicU64,
     clients: AtomicU32,
@@ -126,7 +136,13 @@ impl World {
         let function_clocks: Vec<SimClock> =
             (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&rng, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
-        let wiring = Wiring { redis: redis.clone(), store: store.clone(), plant: plant.clone() };
+        let publications = Publications::default();
+        let wiring = Wiring {
+            redis: redis.clone(),
+            store: store.clone(),
+            plant: plant.clone(),
+            publications: publications.clone(),
+        };
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
         let environments =
             environments.map(|(clock, owner)| App::new(wiring.ports(owner, clock, &rng.fork())));
@@ -162,6 +178,9 @@ impl World {
             people: Mutex::default(),
             client_clocks: Mutex::default(),
             unresolved: Mutex::default(),
+            gone: Mutex::default(),
+            meetings: Meetings::default(),
+            publications,
             tasks: Mutex::default(),
             sends: AtomicU64::new(0),
             clients: AtomicU32::new(0),
@@ -176,10 +195,13 @@ impl World {
         if self.plan.planted == Some(Planted::WaitWithoutMarker) {
             self.redis.ignore_markers();
         }
+        if self.plan.planted == Some(Planted::RepeatedNumbers) {
+            self.redis.ignore_histories();
+        }
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
         let clock = Arc::new(clock);
         let store = Arc::new(wiring.store.for_process(false));
-        let relay_bus = Arc::new(relay_bus);
+        let relay_bus = wiring.publications.of_relay(relay_bus);
         let relay_clock = Arc::<SimClock>::clone(&clock);
         let relay = Relay::new(Arc::<SimStore>::clone(&store), relay_bus, relay_clock);
         let derive_rng = SeededRng::new(DERIVE_SEED);
@@ -210,22 +232,25 @@ impl World {
     }
 
     /// A new device. Half of the devices have a clock that is off by minutes.
-    #[must_use]
-    pub(crate) fn host(&self) -> Host {
+    fn host(&self, device: Option<ClientId>) -> Host {
         let off_by = skew(&self.rng, DEVICE_OFF_MS_MAX);
         let clock = self.clock.off_by(if self.rng.one_in(2) { off_by } else { 0 });
         self.client_clocks.lock().push(clock.clone());
         let rng = self.rng.fork();
         let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&rng));
         let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
-        Host { functions, fleet, clock, rng, spoil }
+        let wire = device.filter(|_| self.plan.meet_every_ms.is_some()).map(|client| Wire {
+            client,
+            recorder: self.recorder.clone(),
+            sockets: Arc::clone(&self.meetings.sockets),
+        });
+        Host { functions, fleet, clock, rng, spoil, wire }
     }
 
-    /// A user's calls from a new device.
-    #[must_use]
-    pub(crate) fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
+    /// A user's calls from a new device, which may have a client.
+    fn api(&self, workspace: &WorkspaceId, user: &UserId, device: Option<ClientId>) -> Api {
         let token_s = if self.rng.one_in(4) { self.rng.within(20..=50) } else { 3_600 };
-        self.host().api(&self.clock, (workspace, user), token_s)
+        self.host(device).api(&self.clock, (workspace, user), token_s)
     }
 
     /// Starts a client on another device.
@@ -238,7 +263,7 @@ impl World {
         };
         let drops_older = planted == Some(Planted::MaxId);
         let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };
-        let api = self.api(workspace, user);
+        let api = self.api(workspace, user, Some(id));
         let person = Person::start(setup, api, &self.recorder, &self.rng.fork());
         self.people.lock().push(Arc::new(person));
     }
@@ -280,7 +305,7 @@ impl World {
         let users: Vec<User> = (0..count + self.plan.bystanders)
             .map(|at| {
                 let user = UserId::parse(&format!("w{number}-u{at}")).expect("a name");
-                User { api: self.api(&id, &user), id: user }
+                User { api: self.api(&id, &user, None), id: user }
             })
             .collect();
         let mut channels = Vec::new();
@@ -331,26 +356,34 @@ struct Wiring {
     redis: Redis,
     store: SimStore,
     plant: Option<Plant>,
+    publications: Publications,
 }
 
 impl Wiring {
     /// The ports of one process.
     fn ports(&self, owner: u32, clock: &SimClock, rng: &SeededRng) -> Ports {
         let bus = RedisBus::at(self.redis.endpoint(owner));
-        let nodes = Arc::new(bus.directory());
+        let mut nodes: Arc<dyn NodeDirectory> = Arc::new(bus.directory());
         let presence = Arc::new(bus.clone());
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
-        let sessions = Arc::new(bus.clone());
         let spool = Arc::new(bus.clone());
         let receipts = Arc::new(bus.clone());
+        let mut sessions: Arc<dyn Sessions> = Arc::new(bus.clone());
         let mut bus: Arc<dyn EventBus> = Arc::new(bus);
         if let Some(plant) = &self.plant {
             bus = plant.bus(bus);
+            sessions = plant.sessions(sessions, &bus);
+            nodes = plant.nodes(nodes);
             channels = plant.channels(channels);
             members = plant.members(members);
         }
+        bus = if owner < FIRST_NODE {
+            self.publications.of_function(bus)
+        } else {
+            self.publications.of_node(bus)
+        };
         Ports {
             messages: Arc::<SimStore>::clone(&store),
             attachments: Arc::<SimStore>::clone(&store),
@@ -367,7 +400,7 @@ impl Wiring {
             sessions,
             spool,
             receipts,
-            seal: Arc::new(PlainSeal),
+            seal: Arc::new(FindableSeal),
             nodes,
             presence,
             tokens: Arc::new(UnsignedIdentity),

@@ -19,6 +19,12 @@ fn hold(seeds: Range<u64>) {
     let Verdict { acknowledged, deliveries, removals, .. } = totals.verdict;
     let (acked, seen, removed) = (acknowledged / runs, deliveries / runs, removals / runs);
     assert!(acked >= 180 && seen >= 650 && removed >= 12, "{acked}, {seen}, {removed} a seed");
+    let Verdict { joins, said, heard, missed, left, .. } = totals.verdict;
+    let meetings = [joins, said, heard, missed].map(|count| count / runs);
+    assert!(
+        meetings.iter().zip([9, 14, 30, 35]).all(|(is, least)| *is >= least) && left == 0,
+        "{meetings:?} a seed, {left} left"
+    );
     for kind in Kind::ALL {
         let name = format!("{kind:?}");
         assert!(totals.faults.contains_key(&name), "{name} was never injected");
@@ -177,6 +183,36 @@ fn k9_increments_instead_of_counts_are_caught() {
 #[test]
 fn k10_a_stored_counter_of_what_is_unread_is_caught() {
     is_caught(Planted::UnreadCounter);
+}
+
+#[test]
+fn k11_what_was_said_before_and_is_replayed_is_caught() {
+    is_caught(Planted::ReplayedSaid);
+}
+
+#[test]
+fn k12_numbers_that_repeat_after_a_failover_are_caught() {
+    is_caught(Planted::RepeatedNumbers);
+}
+
+#[test]
+fn k12_one_missed_too_many_is_caught() {
+    is_caught(Planted::MissedByOne);
+}
+
+#[test]
+fn k13_what_is_said_and_stays_in_the_ring_is_caught() {
+    is_caught(Planted::RingKeepsSaid);
+}
+
+#[test]
+fn k13_a_signal_in_the_stream_is_caught() {
+    is_caught(Planted::SignalInStream);
+}
+
+#[test]
+fn k14_the_presence_of_a_dead_node_is_caught() {
+    is_caught(Planted::GhostPresence);
 }
 
 const QUIET_SEEDS: Range<u64> = 0..20;

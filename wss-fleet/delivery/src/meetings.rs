@@ -16,6 +16,8 @@ pub(crate) struct Meetings {
     channels: BTreeMap<ChannelId, Meeting>,
     asking: HashMap<SocketId, Asking>,
     questions: u64,
+    /// Joins that are answered once the members of their channel are read: who asked, and the answer.
+    waiting: BTreeMap<ChannelId, Vec<(SocketId, u64, SessionPosition)>>,
     /// When the nodes' bus was last told that somebody takes part.
     pub(crate) kept_at: Option<Timestamp>,
 }
@@ -24,18 +26,34 @@ pub(crate) struct Meetings {
 #[derive(Debug, Default)]
 struct Meeting {
     participants: BTreeMap<SocketId, Participant>,
+    /// The last session here.
     session: Option<SessionId>,
-    /// Joins that are answered once the members are read: who asked, and the answer.
-    waiting: Vec<(SocketId, u64, SessionPosition)>,
 }
 
 /// One participant.
 #[derive(Debug)]
 enum Participant {
     /// The answer is on its way: what is said meanwhile may be for them.
-    Joins(Vec<(SessionPosition, Bytes)>),
+    Joins(Vec<Held>),
     /// Hears what comes after this.
     Since(SessionPosition),
+}
+
+/// What was said while somebody joins.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) at: SessionPosition,
+    /// The version of the membership by which its sender is a member (G6).
+    pub(crate) members_version: u64,
+    pub(crate) frame: Bytes,
+}
+
+/// Who hears what is said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hearers {
+    pub(crate) all: BTreeSet<SocketId>,
+    /// Those who do not know that its session has begun.
+    pub(crate) uninformed: BTreeSet<SocketId>,
 }
 
 /// What a client asked, in order.
@@ -122,13 +140,12 @@ impl Meetings {
         channel: &ChannelId,
         socket: SocketId,
         at: SessionPosition,
-    ) -> Vec<Bytes> {
+    ) -> Vec<Held> {
         let Some(meeting) = self.channels.get_mut(channel) else { return Vec::new() };
         meeting.session = meeting.session.max(Some(at.session));
         let joined = meeting.participants.insert(socket, Participant::Since(at));
         let Some(Participant::Joins(held)) = joined else { return Vec::new() };
-        let held = held.into_iter().filter(|(said, _)| is_after(*said, at));
-        held.map(|(_, frame)| frame).collect()
+        held.into_iter().filter(|held| is_after(held.at, at)).collect()
     }
 
     /// Notes that a join is to be answered once the members are read.
@@ -139,9 +156,12 @@ impl Meetings {
         number: u64,
         at: SessionPosition,
     ) {
-        if let Some(meeting) = self.channels.get_mut(channel) {
-            meeting.waiting.push((socket, number, at));
-        }
+        self.waiting.entry(channel.clone()).or_default().push((socket, number, at));
+    }
+
+    /// The channels with joins that wait for the members.
+    pub(crate) fn channels_waiting(&self) -> impl Iterator<Item = &ChannelId> {
+        self.waiting.keys()
     }
 
     /// The joins that waited for the members.
@@ -149,7 +169,7 @@ impl Meetings {
         &mut self,
         channel: &ChannelId,
     ) -> Vec<(SocketId, u64, SessionPosition)> {
-        self.channels.get_mut(channel).map(|it| std::mem::take(&mut it.waiting)).unwrap_or_default()
+        self.waiting.remove(channel).unwrap_or_default()
     }
 
     /// What a socket asked under a number, if that waits for its answer.
@@ -173,6 +193,10 @@ impl Meetings {
             return;
         }
         self.asking.remove(&socket);
+        self.waiting.retain(|_, joins| {
+            joins.retain(|(waits, ..)| *waits != socket);
+            !joins.is_empty()
+        });
         self.channels.retain(|_, meeting| {
             meeting.participants.remove(&socket);
             !meeting.participants.is_empty()
@@ -194,40 +218,50 @@ impl Meetings {
         self.channels.contains_key(channel)
     }
 
-    /// Notes the session in which something was said. Returns whether it replaces another one.
-    pub(crate) fn is_new_session(&mut self, channel: &ChannelId, session: SessionId) -> bool {
-        let Some(meeting) = self.channels.get_mut(channel) else { return false };
-        // Later sessions have greater ids: what comes late from an earlier one is none.
-        let before = meeting.session.filter(|before| *before >= session);
-        let known = meeting.session.is_some();
-        meeting.session = before.or(Some(session));
-        known && before.is_none()
+    /// Keeps what is said for those who are joining.
+    pub(crate) fn hold(&mut self, channel: &ChannelId, said: &Held) {
+        let participants = self.channels.get_mut(channel).map(|meeting| &mut meeting.participants);
+        for participant in participants.into_iter().flat_map(BTreeMap::values_mut) {
+            if let Participant::Joins(held) = participant
+                && held.len() < HELD_MAX
+            {
+                held.push(said.clone());
+            }
+        }
     }
 
-    /// The participants who hear what is said at a position. It is held for those who are joining.
+    /// Whether somebody has joined a channel, and is not only about to.
+    pub(crate) fn is_heard(&self, channel: &ChannelId) -> bool {
+        let meeting = self.channels.get(channel);
+        let participants = meeting.into_iter().flat_map(|meeting| meeting.participants.values());
+        participants.into_iter().any(|one| matches!(one, Participant::Since(_)))
+    }
+
+    /// The participants who hear what is said at a position, of those who may. Each of them is told once
+    /// of a new session: others may have joined it, or may have been no members when it began.
     pub(crate) fn hearers(
         &mut self,
         channel: &ChannelId,
         said: SessionPosition,
-        frame: &Bytes,
-    ) -> BTreeSet<SocketId> {
-        let Some(meeting) = self.channels.get_mut(channel) else { return BTreeSet::new() };
-        let mut hearers = BTreeSet::new();
+        may_hear: impl Fn(SocketId) -> bool,
+    ) -> Hearers {
+        let mut hearers = Hearers::default();
+        let Some(meeting) = self.channels.get_mut(channel) else { return hearers };
+        // Later sessions have greater ids. What comes late from an earlier one is dropped: its number
+        // would be taken for one of the present session.
         if meeting.session.is_some_and(|present| said.session < present) {
-            // Its number would be taken for one of the present session.
             return hearers;
         }
+        meeting.session = Some(said.session);
         for (socket, participant) in &mut meeting.participants {
-            match participant {
-                Participant::Joins(held) if held.len() < HELD_MAX => {
-                    held.push((said, frame.clone()));
-                }
-                Participant::Joins(_) => {}
-                Participant::Since(at) => {
-                    if is_after(said, *at) {
-                        hearers.insert(*socket);
-                    }
-                }
+            let Participant::Since(at) = participant else { continue };
+            if !is_after(said, *at) || !may_hear(*socket) {
+                continue;
+            }
+            hearers.all.insert(*socket);
+            if at.session != said.session {
+                *at = SessionPosition { n: said.n.saturating_sub(1), ..said };
+                hearers.uninformed.insert(*socket);
             }
         }
         hearers

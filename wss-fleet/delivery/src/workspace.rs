@@ -193,6 +193,7 @@ impl Workspace {
             Input::Time => self.on_time(turn),
             Input::Shed { bytes } => self.shed(bytes, turn),
         }
+        self.answer_joins(turn);
         self.send_resyncs(turn);
     }
 

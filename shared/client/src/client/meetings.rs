@@ -1,6 +1,6 @@
 //! Channels that keep nothing: which the client takes part in, and what it said there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{ChannelId, Message, MessageId, MessageText, SessionPosition, Timestamp, limits};
 use protocol::client_frame::{ClientFrame, SendFrame};
@@ -56,7 +56,8 @@ pub(super) struct Meetings {
     joining: BTreeSet<ChannelId>,
     /// Channels that are over, or may not be joined: no later socket tries again.
     over: BTreeSet<ChannelId>,
-    answers: HashMap<u64, (MessageId, oneshot::Sender<Result<Accepted, SayError>>)>,
+    /// In order, so that those who wait are told in order, too.
+    answers: BTreeMap<u64, (MessageId, oneshot::Sender<Result<Accepted, SayError>>)>,
     last_reference: u64,
     /// Set while the socket before this one is still open.
     moving: Option<Moving>,
@@ -99,7 +100,7 @@ impl Meetings {
 
     /// Nobody will answer the sends up to this one.
     fn unanswered(&mut self, last: u64) {
-        for (_, (id, answer)) in self.answers.extract_if(|reference, _| *reference <= last) {
+        for (_, (id, answer)) in self.answers.extract_if(..=last, |_, _| true) {
             // Fails only if nobody waits any more.
             answer.send(Err(SayError::Unknown(id))).unwrap_or_default();
         }

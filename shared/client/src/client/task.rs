@@ -228,7 +228,7 @@ impl Task {
         }
     }
 
-    fn silence_max(&self) -> Duration {
+    pub(super) fn silence_max(&self) -> Duration {
         self.silence_max.max(self.tick.mul_f64(SILENT_TICKS))
     }
 

@@ -336,6 +336,27 @@ async fn a_silent_socket_counts_as_lost() {
 }
 
 #[tokio::test]
+async fn a_socket_that_takes_no_more_bytes_counts_as_lost() {
+    let mut fake = FakeServer::start(|_| None).await;
+    let silence_max = Duration::from_secs(1);
+    let (client, mut events) = Client::start(Config { silence_max, ..fake.config() });
+    let mut peer = fake.accept().await;
+    let ServerFrame::Ready(ready) = ready("c1", true) else { panic!() };
+    let accepts = vec!["send".to_owned()];
+    peer.send(&ServerFrame::Ready(protocol::frame::Ready { accepts, ..ready })).await;
+    event(&mut events, is_ready).await;
+    // The node reads nothing, so the buffers on the way fill up.
+    let long = MessageText::from_stored("x".repeat(1 << 18));
+    let channel = general();
+    let says = (0..64).map(|_| client.say(&channel, long.clone()));
+    let says = futures_util::future::join_all(says);
+    let lost = event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 }));
+    let (said, _) = tokio::join!(says, lost);
+    assert!(said.iter().all(Result::is_err), "{said:?}");
+    drop(peer);
+}
+
+#[tokio::test]
 async fn an_offline_client_makes_no_calls_until_it_is_online() {
     let mut fake = FakeServer::start(|_| None).await;
     let (client, mut events) = fake.client();

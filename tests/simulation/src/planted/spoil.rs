@@ -1,5 +1,6 @@
-//! Bugs 1, 8 and 10: a client receives other frames than its node sent.
+//! Bugs 1, 8, 10, 18 and 22: a client receives other frames than its node sent.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use memory::SeededRng;
+use model::ChannelId;
 use parking_lot::Mutex;
+use protocol::frame::ServerFrame;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::End;
@@ -22,9 +25,16 @@ enum Kind {
     Dropping(SeededRng),
     /// A tick's cursor is replaced by that of the last frame of another kind.
     WithoutTicks,
+    /// What was said before a client joined follows the answer.
+    Replaying(Said),
+    /// Who joins is told of one message too many.
+    Miscounting,
     /// Adds a `resync` frame each time that the shared counter rises.
     Storming(Arc<AtomicU64>),
 }
+
+/// What was said in each meeting: the number and the frame.
+pub(super) type Said = Arc<Mutex<BTreeMap<ChannelId, BTreeMap<u64, Vec<u8>>>>>;
 
 /// A connection whose incoming frames are spoiled.
 #[derive(Debug)]
@@ -52,6 +62,14 @@ impl Spoil {
 
     pub(super) fn storming(storms: Arc<AtomicU64>) -> Self {
         Self(Arc::new(Mutex::new(Kind::Storming(storms))))
+    }
+
+    pub(super) fn replaying(said: Said) -> Self {
+        Self(Arc::new(Mutex::new(Kind::Replaying(said))))
+    }
+
+    pub(super) fn miscounting() -> Self {
+        Self(Arc::new(Mutex::new(Kind::Miscounting)))
     }
 
     /// A connection with this bug.
@@ -103,6 +121,29 @@ impl Spoiled {
                 (false, Some(new), _) => {
                     self.cursor = Some(new);
                     self.ready.extend(frame);
+                }
+                _ => self.ready.extend(frame),
+            },
+            Kind::Replaying(said) => {
+                self.ready.extend(frame);
+                match ServerFrame::decode(text) {
+                    Some(ServerFrame::Said { n, message }) => {
+                        let mut said = said.lock();
+                        said.entry(message.channel_id).or_default().insert(n, frame.to_vec());
+                    }
+                    Some(ServerFrame::Joined { channel_id, at, .. }) => {
+                        let said = said.lock();
+                        let before = said.get(&channel_id).into_iter().flatten();
+                        let before = before.filter(|(n, _)| **n <= at.n);
+                        self.ready.extend(before.flat_map(|(_, frame)| frame));
+                    }
+                    _ => {}
+                }
+            }
+            Kind::Miscounting => match ServerFrame::decode(text) {
+                Some(ServerFrame::Joined { channel_id, at, missed: Some(missed) }) => {
+                    let told = ServerFrame::Joined { channel_id, at, missed: Some(missed + 1) };
+                    self.ready.extend(text_frame(&told.encode()));
                 }
                 _ => self.ready.extend(frame),
             },

@@ -37,12 +37,13 @@ pub(super) enum Command {
     Unknown,
 }
 
-/// The scripts of `redis-bus`. `stream`, `leases` and `presence` run their steps in Rust.
+/// The scripts of `redis-bus`. `stream`, `leases`, `presence` and `sessions` run their steps in Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Script {
     Publish,
     Leases,
     Presence,
+    Session,
 }
 
 impl Script {
@@ -116,14 +117,16 @@ pub(super) fn error(line: &str) -> Value {
 }
 
 /// Each script with its text and its hash.
-static SCRIPTS: LazyLock<[(Script, &str, String); 3]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(Script, &str, String); 4]> = LazyLock::new(|| {
     let with_hash = |script, text| (script, text, redis::Script::new(text).get_hash().to_owned());
     [
         with_hash(Script::Publish, PUBLISH_TEXT),
         with_hash(Script::Leases, LEASES_TEXT),
         with_hash(Script::Presence, PRESENCE_TEXT),
+        with_hash(Script::Session, SESSION_TEXT),
     ]
 });
 const PUBLISH_TEXT: &str = include_str!("../../../../shared/redis-bus/src/publish.lua");
 const LEASES_TEXT: &str = include_str!("../../../../shared/redis-bus/src/leases.lua");
 const PRESENCE_TEXT: &str = include_str!("../../../../shared/redis-bus/src/presence.lua");
+const SESSION_TEXT: &str = include_str!("../../../../shared/redis-bus/src/session.lua");

@@ -10,12 +10,22 @@ use super::command::{Command, Script, error, text};
 use super::leases::Leases;
 use super::presence::Books;
 use super::server::Refusal;
+use super::sessions::Sessions;
 use super::stream::{Bounds, Stream};
 
-/// A command that wrote, with the primary's time. A replica repeats it by the primary's clock.
+/// The server that runs a command. A replica repeats what its primary wrote, as that server.
+#[derive(Debug, Clone)]
+pub(super) struct By {
+    /// The server's time.
+    pub(super) at: Timestamp,
+    /// The server's `master_replid`.
+    pub(super) history: String,
+}
+
+/// A command that wrote.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
-    pub(super) at: Timestamp,
+    pub(super) by: By,
     pub(super) command: Command,
 }
 
@@ -40,6 +50,7 @@ pub(super) struct Keys {
     guards: BTreeMap<String, Timestamp>,
     leases: Leases,
     books: Books,
+    sessions: Sessions,
 }
 
 impl Done {
@@ -72,15 +83,17 @@ impl Keys {
             guards: BTreeMap::new(),
             leases: Leases::default(),
             books: Books::default(),
+            sessions: Sessions::default(),
         }
     }
 
     pub(super) fn run(
         &mut self,
         command: &Command,
-        now: Timestamp,
+        by: &By,
         permit: Permit,
     ) -> Result<Done, Refusal> {
+        let now = by.at;
         match command {
             Command::Run { script: Script::Publish, keys, args, .. } => {
                 let is_known = self.publish(keys, args, now, permit)?;
@@ -89,6 +102,9 @@ impl Keys {
             Command::Run { script: Script::Leases, args, .. } => self.leases.run(args, now, permit),
             Command::Run { script: Script::Presence, keys, args, .. } => {
                 self.books.run(keys, args, now, permit)
+            }
+            Command::Run { script: Script::Session, keys, args, .. } => {
+                self.sessions.run(keys, args, by, permit)
             }
             Command::ReadStream { key, from, count } => {
                 let stream = self.streams.get_mut(key);
@@ -105,7 +121,8 @@ impl Keys {
                 Ok(Done { push, ..Done::writing(Value::Int(1)) })
             }
             Command::Flush => {
-                *self = Self::new(self.entries_max);
+                let sessions = self.sessions.emptied();
+                *self = Self { sessions, ..Self::new(self.entries_max) };
                 Ok(Done::writing(Value::Okay))
             }
             Command::Ping
@@ -114,6 +131,26 @@ impl Keys {
             | Command::LoadScript(_)
             | Command::Unknown => Ok(Done::answering(error("ERR unknown command"))),
         }
+    }
+
+    /// Planted bug 21: sessions go on, whichever server counts.
+    pub(super) fn ignore_histories(&mut self) {
+        self.sessions.ignore_histories();
+    }
+
+    /// The keys with values that have one of these texts in them.
+    pub(super) fn find(&self, texts: &[&str]) -> Vec<String> {
+        let has = |value: &str| texts.iter().any(|text| value.contains(text));
+        let streams = self.streams.iter().filter(|(_, stream)| stream.payloads().any(has));
+        let streams = streams.map(|(key, _)| key.clone());
+        let guards = self.guards.keys().filter(|key| has(key)).cloned();
+        let others = [
+            ("leases", format!("{:?}", self.leases)),
+            ("presence", format!("{:?}", self.books)),
+            ("sessions", format!("{:?}", self.sessions)),
+        ];
+        let others = others.into_iter().filter(|(_, values)| has(values));
+        streams.chain(guards).chain(others.map(|(name, _)| name.to_owned())).collect()
     }
 
     /// Runs `publish.lua`. Returns `None` if the keys or arguments do not fit the script.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::command::{Command, Script, error, text};
-use super::keys::{Keys, Permit, Write};
+use super::keys::{By, Keys, Permit, Write};
 use crate::time::{SimClock, skew};
 
 mod faults;
@@ -85,7 +85,11 @@ pub(super) struct State {
     serial: u64,
     pushes_to_drop: u64,
     pages_read: u64,
+    /// Entries that were ever appended: their stream, and the publication.
+    appended: BTreeSet<(String, String)>,
     ignores_markers: bool,
+    /// How many histories have begun.
+    histories: u64,
     rng: SeededRng,
 }
 
@@ -93,6 +97,9 @@ pub(super) struct State {
 struct Server {
     keys: Keys,
     scripts: BTreeSet<Script>,
+    /// `master_replid`: new each time that the server starts or is promoted, and its primary's while it
+    /// follows one.
+    history: String,
     clock: SimClock,
     is_primary: bool,
     /// The server that it replicates; `lag` is the delay of replication.
@@ -134,6 +141,7 @@ impl Redis {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
             scripts: BTreeSet::new(),
+            history: "history0".to_owned(),
             clock: clock.off_by(skew(&rng, OFF_MS_MAX)),
             is_primary,
             follows: (!is_primary).then_some(0),
@@ -151,7 +159,9 @@ impl Redis {
             serial: 0,
             pushes_to_drop: 0,
             pages_read: 0,
+            appended: BTreeSet::new(),
             ignores_markers: false,
+            histories: 1,
             rng: rng.clone(),
         })))
     }
@@ -161,6 +171,18 @@ impl Redis {
     #[must_use]
     pub(crate) fn pages_read(&self) -> u64 {
         self.lock().pages_read
+    }
+
+    /// Entries that were ever appended: their stream, and the publication.
+    #[must_use]
+    pub(crate) fn appended(&self) -> Vec<(String, String)> {
+        self.lock().appended.iter().cloned().collect()
+    }
+
+    /// The keys of any server that have one of these texts in their values.
+    #[must_use]
+    pub(crate) fn find(&self, texts: &[&str]) -> Vec<String> {
+        self.lock().servers.iter().flat_map(|server| server.keys.find(texts)).collect()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -305,8 +327,8 @@ impl State {
         refusal: Option<Refusal>,
     ) -> (Value, Option<u64>) {
         let Some(server) = self.servers.get_mut(index) else { return (Value::Nil, None) };
-        let at = server.clock.now();
-        let done = match server.keys.run(command, at, Permit(refusal)) {
+        let by = By { at: server.clock.now(), history: server.history.clone() };
+        let done = match server.keys.run(command, &by, Permit(refusal)) {
             Ok(done) => done,
             Err(refusal) => return (refusal.reply(), None),
         };
@@ -314,7 +336,12 @@ impl State {
         if done.wrote {
             server.written += 1;
             number = Some(server.written);
-            self.replicate(index, Write { at, command: command.clone() });
+            self.replicate(index, Write { by, command: command.clone() });
+            if let Command::Run { script: Script::Publish, keys, args, .. } = command
+                && let (Some(stream), Some(publication)) = (keys.first(), args.first())
+            {
+                self.appended.insert((stream.clone(), publication.clone()));
+            }
         }
         if let Some((topic, payload)) = done.push {
             let is_entry = matches!(command, Command::Run { .. });
@@ -346,7 +373,7 @@ impl State {
                 }
                 let Some((_, number, write)) = server.incoming.pop_front() else { break };
                 server.received = number;
-                let done = server.keys.run(&write.command, write.at, Permit(None));
+                let done = server.keys.run(&write.command, &write.by, Permit(None));
                 if let Some((topic, payload)) = done.ok().and_then(|done| done.push) {
                     self.push(index, &topic, &payload);
                 }

@@ -74,6 +74,10 @@ impl Stream {
         self.entries.iter().skip(first).take(count).map(Kept::element).collect()
     }
 
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|kept| kept.payload.as_str())
+    }
+
     fn expire(&mut self, now: Timestamp) {
         if now >= self.expires_at {
             self.entries.clear();

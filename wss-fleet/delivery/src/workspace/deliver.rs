@@ -186,7 +186,6 @@ impl Workspace {
         };
         self.unread.remove(channel);
         self.refresh_view(channel, version, &members, turn);
-        self.answer_waiting(channel, None, turn);
         if self.holds.find(channel, self.roster.version(channel)) {
             let users = self.roster.members(channel);
             self.resyncs.add(users, Some(channel), "too much was held", turn.now);

@@ -4,9 +4,9 @@ use model::{ChannelId, ErrorCode, SessionPosition, Timestamp, UserId, limits};
 use protocol::client_frame::SendFrame;
 use protocol::frame::{self, ServerFrame};
 
-use super::{DeliveryClass, Effect, Turn, Workspace};
+use super::{DeliveryClass, Effect, StreamState, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
-use crate::meetings::Question;
+use crate::meetings::{Hearers, Held, Question};
 
 /// A question that the node has to ask the bus, by its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,10 @@ impl Workspace {
                         }
                         Err(code) => {
                             self.meetings.answered(socket, number);
+                            if code == ErrorCode::ChannelNotFound {
+                                // Their addition may not have been heard of: nothing else would show it.
+                                self.needs_newer_view(channel_id, turn);
+                            }
                             question.refused(code, None)
                         }
                     }
@@ -141,6 +145,16 @@ impl Workspace {
             return;
         }
         let Some(question) = self.meetings.answered(socket, number) else { return };
+        let answered = match &question {
+            // They may have been removed since they asked.
+            Question::Join { channel_id, .. } if !self.is_member(channel_id, socket) => {
+                answered.and(Err((ErrorCode::ChannelNotFound, None)))
+            }
+            Question::Join { .. }
+            | Question::Leave(_)
+            | Question::Send(_)
+            | Question::Refused(_) => answered,
+        };
         match (&question, answered) {
             (Question::Send(send), Ok(taken)) => {
                 let (n, replicated) = match taken {
@@ -155,9 +169,10 @@ impl Workspace {
                 let channel_id = channel_id.clone();
                 let missed = at.missed_since(*after);
                 let held = self.meetings.joined(&channel_id, socket, at);
-                self.answer(socket, &ServerFrame::Joined { channel_id, at, missed }, turn);
-                for frame in held {
-                    self.say(frame, Audience::of([socket]), turn);
+                let joined = ServerFrame::Joined { channel_id: channel_id.clone(), at, missed };
+                self.answer(socket, &joined, turn);
+                for held in held {
+                    self.tell_said(&channel_id, held, Some(socket), turn);
                 }
             }
             (question, Err((code, field))) => {
@@ -175,30 +190,62 @@ impl Workspace {
     pub(super) fn on_spoken(&mut self, spoken: Spoken, turn: &mut Turn<'_>) {
         let Spoken { channel_id, members_version, at, message } = spoken;
         let frame = (self.framing)(frame::said(&channel_id, at.n, &message));
-        let version = self.roster.version(&channel_id);
-        if version == 0 {
-            // All are still joining: it is held for them.
-            self.meetings.hearers(&channel_id, at, &frame);
-            return;
+        let held = Held { at, members_version, frame };
+        self.meetings.hold(&channel_id, &held);
+        // For others it is never held: its number shows that it is missing.
+        if self.meetings.is_heard(&channel_id) {
+            self.tell_said(&channel_id, held, None, turn);
         }
-        if version < members_version {
-            // Never held: its number shows that it is missing.
-            return self.needs_newer_view(&channel_id, turn);
-        }
-        let is_new = self.meetings.is_new_session(&channel_id, at.session);
-        let hearers = self.meetings.hearers(&channel_id, at, &frame);
-        let to = self.members_among(&channel_id, hearers);
-        if is_new && !to.is_empty() {
-            // Numbers begin again, and nobody knows what was lost with the old ones.
-            let at = SessionPosition { n: at.n.saturating_sub(1), ..at };
-            let joined = ServerFrame::Joined { channel_id, at, missed: None };
-            self.send(&joined, to.clone(), turn);
-        }
-        self.say(frame, to, turn);
     }
 
-    fn say(&self, frame: bytes::Bytes, to: Audience, turn: &mut Turn<'_>) {
-        self.push(frame, to, DeliveryClass::Said, turn);
+    /// Tells what was said to the members who have joined, or to one of them.
+    fn tell_said(
+        &mut self,
+        channel: &ChannelId,
+        said: Held,
+        only: Option<SocketId>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Held { at, members_version, frame } = said;
+        if !self.is_current(channel, members_version, turn) {
+            return;
+        }
+        let (sockets, roster) = (&self.sockets, &self.roster);
+        let may_hear = |socket: SocketId| {
+            let attached = sockets.get(&socket).filter(|_| only.is_none_or(|only| only == socket));
+            attached.is_some_and(|attached| roster.is_member(channel, attached.key))
+        };
+        let Hearers { all, uninformed } = self.meetings.hearers(channel, at, may_hear);
+        if !uninformed.is_empty() {
+            // Numbers begin again, and nobody knows what was lost with the old ones.
+            let at = SessionPosition { n: at.n.saturating_sub(1), ..at };
+            let joined = ServerFrame::Joined { channel_id: channel.clone(), at, missed: None };
+            self.send(&joined, Audience::of(uninformed), turn);
+        }
+        self.push(frame, Audience::of(all), DeliveryClass::Said, turn);
+    }
+
+    /// Whether the view of a channel's members is good enough for what was said at a version (G6): all
+    /// changes that were pushed before it are in the view.
+    fn is_current(
+        &mut self,
+        channel: &ChannelId,
+        members_version: u64,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let version = self.roster.version(channel);
+        if version == 0 || version < members_version {
+            self.needs_newer_view(channel, turn);
+            return false;
+        }
+        self.stream == StreamState::Up
+            && !self.holds.is_held(channel)
+            && !self.holds.is_lost(channel)
+    }
+
+    fn is_member(&self, channel: &ChannelId, socket: SocketId) -> bool {
+        let attached = self.sockets.get(&socket);
+        attached.is_some_and(|attached| self.roster.is_member(channel, attached.key))
     }
 
     /// The meeting is over: nobody here hears any more of it.
@@ -214,6 +261,16 @@ impl Workspace {
         if is_told && !took_part.is_empty() {
             let ended = ServerFrame::Ended { cursor: None, channel_id: channel.clone() };
             self.send(&ended, Audience::of(took_part), turn);
+        }
+    }
+
+    /// Answers the joins whose channel's members are known now, however they became known.
+    pub(super) fn answer_joins(&mut self, turn: &mut Turn<'_>) {
+        let is_known = |channel: &&ChannelId| self.roster.version(channel) > 0;
+        let known: Vec<ChannelId> =
+            self.meetings.channels_waiting().filter(is_known).cloned().collect();
+        for channel in known {
+            self.answer_waiting(&channel, None, turn);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::client_frame::ClientFrame;
 use protocol::frame::{Ready, ServerFrame};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Task;
 use crate::client::meetings::{SayError, Saying};
@@ -24,7 +24,8 @@ impl Task {
             self.report(events).await?;
         }
         for frame in self.outgoing() {
-            if sockets.say(&frame).await.is_err() {
+            // A socket that takes no more bytes is silent, too: nothing is read while a frame waits.
+            if !matches!(timeout(self.silence_max(), sockets.say(&frame)).await, Ok(Ok(()))) {
                 return Ok(false);
             }
         }

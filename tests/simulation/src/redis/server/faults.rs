@@ -57,6 +57,7 @@ impl Redis {
             server.incoming.clear();
             (server.is_primary, server.follows, server.is_stalled) = (true, None, false);
         }
+        state.begin_history(new);
         state.named = new;
         if !isolates {
             state.restart(old);
@@ -71,9 +72,11 @@ impl Redis {
         let named = state.named;
         let Some(source) = state.servers.get(named) else { return };
         let (keys, written) = (source.keys.clone(), source.written);
+        let history = source.history.clone();
         for (index, server) in state.servers.iter_mut().enumerate() {
             if index != named && server.follows.is_none() {
                 server.keys = keys.clone();
+                server.history.clone_from(&history);
                 (server.is_primary, server.follows) = (false, Some(named));
                 server.received = written;
                 server.incoming.clear();
@@ -120,6 +123,13 @@ impl Redis {
         }
     }
 
+    /// Planted bug 21: sessions go on, whichever server counts.
+    pub(crate) fn ignore_histories(&self) {
+        for server in &mut self.lock().servers {
+            server.keys.ignore_histories();
+        }
+    }
+
     /// Planted bug 6: answers `OK` to markers without writing them.
     pub(crate) fn ignore_markers(&self) {
         self.lock().ignores_markers = true;
@@ -127,7 +137,16 @@ impl Redis {
 }
 
 impl State {
+    fn begin_history(&mut self, index: usize) {
+        let history = format!("history{}", self.histories);
+        self.histories += 1;
+        if let Some(server) = self.servers.get_mut(index) {
+            server.history = history;
+        }
+    }
+
     fn restart(&mut self, index: usize) {
+        self.begin_history(index);
         if let Some(server) = self.servers.get_mut(index) {
             server.scripts.clear();
         }

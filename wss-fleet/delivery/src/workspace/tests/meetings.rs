@@ -53,6 +53,17 @@ impl Fixture {
         assert_eq!(self.answer(&ask, Ok(Taken::At(at))), [(socket, joined)]);
     }
 
+    /// Loses the stream, whose place another one takes.
+    fn flush(&mut self) {
+        self.entries.clear();
+        self.now = Timestamp::from_unix_ms(2_000_000);
+        self.entry(marker());
+        self.input(Input::Lost);
+        self.input(Input::Linked);
+        self.answer_fill();
+        self.answer_fill();
+    }
+
     fn spoken(
         &mut self,
         channel: &ChannelId,
@@ -243,6 +254,146 @@ fn g15_numbers_that_begin_again_are_told_with_an_unknown_number_missed() {
     assert_eq!(fixture.spoken(&c, 3, at(2, 1), "x"), wanted);
     assert_eq!(fixture.spoken(&c, 3, at(1, 8), "late"), [], "of the session before");
     assert_eq!(fixture.spoken(&c, 3, at(2, 2), "y"), [(alice, "said 2 y".to_owned())]);
+}
+
+#[test]
+fn g15_each_participant_is_told_that_numbers_begin_again() {
+    let (mut fixture, c, alice, bob) = two();
+    fixture.joins(alice, &c, at(1, 7));
+    fixture.joins(bob, &c, at(2, 0));
+    let to_alice = ["joined 0 missed None", "said 1 x"].map(|text| (alice, text.to_owned()));
+    let to_bob = (bob, "said 1 x".to_owned());
+    let mut heard = fixture.spoken(&c, 3, at(2, 1), "x");
+    heard.sort_by_key(|(socket, _)| socket.serial);
+    let wanted: Vec<_> = to_alice.into_iter().chain([to_bob]).collect();
+    assert_eq!(heard, wanted, "Bob's answer said it to Bob only");
+    // Alice is no member when they begin again once more.
+    fixture.refreshed(&c, 4, &["bob"]);
+    let to_bob = ["joined 0 missed None", "said 1 y"].map(|text| (bob, text.to_owned()));
+    assert_eq!(fixture.spoken(&c, 4, at(3, 1), "y"), to_bob);
+    fixture.refreshed(&c, 5, &["alice", "bob"]);
+    let to_alice = ["joined 1 missed None", "said 2 z"].map(|text| (alice, text.to_owned()));
+    let mut heard = fixture.spoken(&c, 5, at(3, 2), "z");
+    heard.retain(|(socket, _)| *socket == alice);
+    assert_eq!(heard, to_alice);
+}
+
+#[test]
+fn g15_who_is_removed_while_they_join_hears_nothing() {
+    let (mut fixture, c, alice, _) = two();
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    fixture.refreshed(&c, 4, &["bob"]);
+    assert_eq!(fixture.spoken(&c, 4, at(1, 1), "she is gone"), []);
+    let refused = [(alice, "refused channel_not_found".to_owned())];
+    assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 0)))), refused);
+    assert!(!fixture.workspace.takes_part(&c));
+}
+
+#[test]
+fn g15_what_is_said_while_a_client_joins_needs_a_view_that_is_new_enough() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    fixture.answer(&ask, Ok(Taken::At(at(1, 0))));
+    assert_eq!(fixture.spoken(&c, 3, at(1, 1), "x"), []);
+    assert_eq!(fixture.spoken(&c, 4, at(1, 2), "after a change"), []);
+    fixture.refreshed(&c, 3, &["alice"]);
+    let wanted = ["joined 0 missed Some(0)", "said 1 x"].map(|text| (alice, text.to_owned()));
+    assert_eq!(fixture.delivered(), wanted);
+    assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
+}
+
+#[test]
+fn g15_participants_hear_again_after_all_views_were_forgotten() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.refreshed(&c, 3, &["alice"]);
+    fixture.joins(alice, &c, at(1, 0));
+    // There are too many channels to read them all at once.
+    fixture.flush();
+    let many: Vec<ChannelId> =
+        (0..=limits::BACKFILL_CHANNELS_MAX as u64).map(|n| channel(10 + n)).collect();
+    fixture.load("alice", &many.iter().chain([&c]).collect::<Vec<_>>());
+    assert!(fixture.workspace.is_fresh());
+    assert_eq!(fixture.spoken(&c, 3, at(1, 1), "x"), [], "nobody knows the members");
+    assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
+    fixture.refreshed(&c, 3, &["alice"]);
+    assert_eq!(fixture.spoken(&c, 3, at(1, 2), "y"), [(alice, "said 2 y".to_owned())]);
+}
+
+#[test]
+fn g15_who_is_refused_by_a_view_that_is_behind_may_join_soon_after() {
+    let (mut fixture, c, alice, _) = two();
+    fixture.refreshed(&c, 4, &["bob"]);
+    // She is a member again, and no node was told.
+    let join = ClientFrame::Join { channel_id: c.clone(), after: None };
+    let refused = [(alice, "refused channel_not_found".to_owned())];
+    assert_eq!(fixture.frame(alice, join.clone()), refused);
+    assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
+    assert_eq!(fixture.frame(alice, join), refused);
+    assert!(!fixture.effects.contains(&Effect::ReadAhead(c.clone())), "it is being read");
+    fixture.refreshed(&c, 5, &["alice", "bob"]);
+    fixture.joins(alice, &c, at(1, 0));
+}
+
+#[test]
+fn g15_a_session_that_begins_while_a_client_joins_is_told() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    fixture.answer(&ask, Ok(Taken::At(at(1, 8))));
+    for n in 6..8 {
+        assert_eq!(fixture.spoken(&c, 3, at(2, n), "x"), []);
+    }
+    fixture.refreshed(&c, 3, &["alice"]);
+    let wanted = ["joined 8 missed Some(8)", "joined 5 missed None", "said 6 x", "said 7 x"];
+    assert_eq!(fixture.delivered(), wanted.map(|text| (alice, text.to_owned())));
+}
+
+#[test]
+fn g15_a_join_is_answered_however_the_members_become_known() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    fixture.flush();
+    fixture.load("alice", &[&c]);
+    let Some(Effect::ReadHistory { id, .. }) = fixture.effects.first().cloned() else { panic!() };
+    fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+    let ask = fixture.question();
+    assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 2)))), []);
+    // The members come with the history, so nobody reads them once more.
+    let members = ChannelMembers { version: 3, members: vec![member("alice", 0)] };
+    let history = Some(History { messages: Vec::new(), members });
+    fixture.input(Input::HistoryRead { id, channel: c.clone(), history });
+    assert!(!fixture.workspace.awaits_members(&c));
+    let joined = (alice, "joined 2 missed Some(2)".to_owned());
+    assert!(fixture.delivered().contains(&joined), "{:?}", fixture.delivered());
+    assert_eq!(fixture.spoken(&c, 3, at(1, 3), "x"), [(alice, "said 3 x".to_owned())]);
+}
+
+#[test]
+fn g15_nothing_is_heard_through_a_view_that_lags() {
+    let (mut fixture, c, alice, bob) = two();
+    fixture.joins(alice, &c, at(1, 0));
+    fixture.joins(bob, &c, at(1, 0));
+    let removal = |version| change(&c, version, ChannelChange::MemberRemoved, "bob");
+    // The removal is in the stream, which is still being read.
+    fixture.entry(removal(4));
+    fixture.input(Input::Lost);
+    fixture.input(Input::Linked);
+    let filling = fixture.effects.clone();
+    assert_eq!(fixture.spoken(&c, 3, at(1, 1), "he is gone"), []);
+    fixture.effects = filling;
+    fixture.answer_fill();
+    assert_eq!(fixture.spoken(&c, 3, at(1, 2), "x"), [(alice, "said 2 x".to_owned())]);
+    // It is held until the members are read, because it is not the next change.
+    fixture.refreshed(&c, 4, &["alice", "bob"]);
+    fixture.push(removal(6));
+    assert_eq!(fixture.spoken(&c, 4, at(1, 3), "he is gone"), []);
+    fixture.refreshed(&c, 6, &["alice"]);
+    assert_eq!(fixture.spoken(&c, 6, at(1, 4), "y"), [(alice, "said 4 y".to_owned())]);
 }
 
 #[test]
