@@ -84,8 +84,8 @@ async fn spool_of(bus: &RedisBus) {
     let [(_, again_at)] = bus.spools(*noted_at).await.unwrap()[..] else { panic!() };
     bus.forget(&workspace, again_at).await.unwrap();
     assert_eq!(bus.spools(Timestamp::from_unix_ms(0)).await.unwrap(), []);
-    let marks = vec![("ann".parse().unwrap(), MessageId::mint(Timestamp::from_unix_ms(1), 1))];
-    let marks = ReceiptMarks { delivered: marks.iter().cloned().collect(), ..Default::default() };
+    let marks = [("ann".parse().unwrap(), MessageId::mint(Timestamp::from_unix_ms(1), 1))];
+    let marks = ReceiptMarks { delivered: marks.to_vec(), ..Default::default() };
     bus.raise(&workspace, &channel, &marks).await.unwrap();
     bus.raise(&workspace, &channel, &marks).await.unwrap();
     assert_eq!(bus.receipts(&workspace, &channel).await.unwrap(), marks);

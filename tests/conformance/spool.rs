@@ -162,7 +162,7 @@ async fn g13_a_spool_says_how_much_waits_and_since_when(fixture: &Fixture) {
     assert_eq!(fixture.spool.held(&acme()).await.unwrap(), None);
     let mut bytes = Vec::new();
     for n in 1..=3 {
-        let publication = long(&channel(1), n, 100 * n as usize);
+        let publication = long(&channel(1), n, usize::try_from(100 * n).unwrap());
         offer(fixture, &publication, "a").await;
         bytes.push(publication.encode().len() as u64);
     }

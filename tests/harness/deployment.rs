@@ -146,7 +146,10 @@ impl AnyCluster {
         let answer = answer.expect("an answer");
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
         let made: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        made["channel_id"].as_str().and_then(|id| id.parse().ok()).expect("a channel's id")
+        made.get("channel_id")
+            .and_then(Value::as_str)
+            .and_then(|id| id.parse().ok())
+            .expect("a channel's id")
     }
 
     /// Kills a node.

@@ -5,6 +5,7 @@ mod body;
 pub mod client;
 mod profile;
 mod query;
+mod receipts;
 mod request;
 mod trace;
 
@@ -13,10 +14,10 @@ pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
     EditedBody, EndedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody,
     MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody,
-    ReceiptsBody, RefusedBody, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody,
-    UnreadMarkBody,
+    RefusedBody, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody, UnreadMarkBody,
 };
 pub use query::Query;
+pub use receipts::ReceiptsBody;
 pub use request::{
     AddMembersBody, Fields, MarkReadBody, MarkUnreadBody, bearer, path_channel, path_emoji,
     path_message, path_user, read_json,

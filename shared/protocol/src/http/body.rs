@@ -1,10 +1,8 @@
 //! Bodies of responses. Clients ignore fields that they do not know.
 
-use std::collections::BTreeMap;
-
 use model::{
-    Channel, ChannelId, Emoji, ErrorCode, LogId, Member, Message, MessageId, Profile, ReadMark,
-    UnreadCount, UserId, Visibility,
+    Channel, ChannelId, Emoji, ErrorCode, LogId, Member, Message, Profile, ReadMark, UnreadCount,
+    UserId, Visibility,
 };
 use serde::{Deserialize, Serialize};
 
@@ -124,26 +122,6 @@ impl MarkBody {
         let (channel_id, thread) = (log.channel_id.to_string(), log.thread);
         let (thread, code) = (thread.map(|root| root.to_string()), code.as_str().to_owned());
         Self::Refused { channel_id, thread, code }
-    }
-}
-
-/// The response to `GET /channels/{channel_id}/receipts`: watermarks, by user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiptsBody {
-    /// Up to where a device of each user has the messages.
-    pub delivered: BTreeMap<String, String>,
-    /// Up to where each user has read, and shares it.
-    pub read: BTreeMap<String, String>,
-}
-
-impl ReceiptsBody {
-    /// Writes the watermarks.
-    #[must_use]
-    pub fn of(delivered: &[(UserId, MessageId)], read: &[(UserId, MessageId)]) -> Self {
-        let map = |marks: &[(UserId, MessageId)]| {
-            marks.iter().map(|(user, id)| (user.to_string(), id.to_string())).collect()
-        };
-        Self { delivered: map(delivered), read: map(read) }
     }
 }
 
