@@ -225,13 +225,19 @@ async fn calls_about_public_channels_and_profiles_cost_these_units() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_mark_is_one_write_unit_and_no_read_and_a_count_is_a_query_a_channel() {
+async fn a_read_mark_is_one_write_unit_and_a_count_is_a_query_a_channel() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = (cluster.api("alice"), cluster.api("bob"));
     let posted = alice.post_message(&channel, "hi", None, None).await.unwrap();
     let id = posted.message.id;
     let capacity = cluster.stack.capacity();
+    // The first one in an environment reads the channel: whether others may see the mark.
+    let older = ReadMark { epoch: Epoch::FIRST, up_to: id.previous().unwrap() };
+    let before = capacity.snapshot();
+    bob.mark_read(&[NewReadMark { log: channel.clone().into(), mark: older }]).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 1.0, 1.0), "{cost:?}");
     for epoch in [Epoch::FIRST, Epoch::LAST] {
         let mark = ReadMark { epoch, up_to: id };
         let before = capacity.snapshot();

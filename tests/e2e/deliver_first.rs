@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{Direction, Event, RawSocket, SayError, SocketMessage, View};
-use model::{ChannelId, LogId, MessageId, MessageText, Timestamp};
+use model::{ChannelChange, ChannelId, LogId, MessageId, MessageText, Timestamp};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment};
 use tests::person::Person;
@@ -201,6 +201,11 @@ async fn g13_who_is_no_member_any_more_delivers_nothing(environment: Environment
     delivers(&bob, &channel, "I am here").await;
     let path = format!("/channels/{channel}/members/bob");
     assert_eq!(call(&cluster, "alice", "DELETE", &path, None).await.0, 200);
+    // His node goes by its view, which follows in a moment.
+    let removed = |event: &Event| {
+        matches!(event, Event::Channel { change: Some(ChannelChange::MemberRemoved), .. })
+    };
+    bob.until("told that he is removed", removed).await;
     match bob.client.say(&channel, text("am I?")).await {
         Err(SayError::Refused(refused)) => assert_eq!(refused.code, "channel_not_found"),
         other => panic!("{other:?}"),

@@ -33,19 +33,41 @@ const WAITS: DeliveryWaits = DeliveryWaits {
 /// How long all may take to have everything once the trouble is over.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// People in one channel that delivers first, and what they sent.
+/// A cluster, and people in one of its channels.
 struct Run {
     proxied: ProxiedCluster,
-    channel: ChannelId,
-    people: Vec<Person>,
-    sent: BTreeMap<MessageId, String>,
+    room: Room,
 }
 
 impl Run {
     async fn on(plan: Plan, people: usize) -> Self {
         let proxied = ProxiedCluster::start(plan).await;
-        let names = names(people);
-        let channel = channel(&proxied, &strs(&names)).await;
+        let room = Room::of(&proxied, &names(people)).await;
+        Self { proxied, room }
+    }
+
+    async fn settles(&self, what: &str) {
+        let (began, sent) = (Instant::now(), self.room.sent.len());
+        self.room.settles(&self.proxied, what).await;
+        let took = began.elapsed();
+        figure!("G13 {what}: {sent} sent, 0 lost, 0 doubled; settled in {took:.1?}");
+    }
+
+    async fn archived(&self) -> BTreeMap<MessageId, String> {
+        self.room.archived(&self.proxied).await
+    }
+}
+
+/// People in one channel that delivers first, and what they sent.
+struct Room {
+    channel: ChannelId,
+    people: Vec<Person>,
+    sent: BTreeMap<MessageId, String>,
+}
+
+impl Room {
+    async fn of(proxied: &ProxiedCluster, names: &[String]) -> Self {
+        let channel = channel(proxied, &strs(names)).await;
         let people = names.iter().map(|name| {
             let config = Config::new(proxied.api(name));
             Person::with(name, Config { delivery_waits: WAITS, ..config })
@@ -54,7 +76,7 @@ impl Run {
         for person in &people {
             person.until("caught up", |event| matches!(event, Event::CaughtUp { .. })).await;
         }
-        Self { proxied, channel, people, sent: BTreeMap::new() }
+        Self { channel, people, sent: BTreeMap::new() }
     }
 
     /// Everybody sends so many messages, each with a pause after it.
@@ -85,9 +107,8 @@ impl Run {
     }
 
     /// Everybody has all messages, each once, and so has the archive; the outboxes are empty.
-    async fn settles(&self, what: &str) {
+    async fn settles(&self, proxied: &ProxiedCluster, what: &str) {
         let ids: Vec<MessageId> = self.sent.keys().copied().collect();
-        let began = Instant::now();
         let deadline = Instant::now() + SETTLE;
         loop {
             let kept = self.people.iter().flat_map(|person| person.client.deliveries());
@@ -105,7 +126,7 @@ impl Run {
             assert!(in_time, "{what}: of {} in outboxes {kept:?}; lacking {lacking:?}", ids.len());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(self.archived().await, self.sent, "{what}");
+        assert_eq!(self.archived(proxied).await, self.sent, "{what}");
         for person in &self.people {
             let mut seen = BTreeSet::new();
             person.look(|log| {
@@ -120,18 +141,13 @@ impl Run {
                 }
             });
         }
-        figure!(
-            "G13 {what}: {} sent, 0 lost, 0 doubled; settled in {:.1?}",
-            ids.len(),
-            began.elapsed()
-        );
     }
 
     /// What the store has.
-    async fn archived(&self) -> BTreeMap<MessageId, String> {
+    async fn archived(&self, proxied: &ProxiedCluster) -> BTreeMap<MessageId, String> {
         let (mut found, mut offset) = (BTreeMap::new(), None);
         let deadline = Instant::now() + SETTLE;
-        let api = self.proxied.cluster.api(&self.people[0].name);
+        let api = proxied.cluster.api(&self.people[0].name);
         loop {
             let page = match api.scroll(&self.channel, offset, 100, Direction::Newer).await {
                 Ok(page) => page,
@@ -175,10 +191,10 @@ fn archives_again(run: &Run) {
 async fn g13_a_client_that_is_cut_off_before_its_frame_sends_it_later() {
     let redis = RedisServer::start(Flavor::Redis);
     let mut run = Run::on(Plan::on(redis.port()), 4).await;
-    run.people.iter().for_each(|person| person.client.go_offline());
-    run.talk("offline", 5).await;
+    run.room.people.iter().for_each(|person| person.client.go_offline());
+    run.room.talk("offline", 5).await;
     assert_eq!(run.archived().await.len(), 0);
-    run.people.iter().for_each(|person| person.client.go_online());
+    run.room.people.iter().for_each(|person| person.client.go_online());
     run.settles("the client dies before its frame").await;
 }
 
@@ -187,11 +203,11 @@ async fn g13_a_node_that_is_killed_between_script_and_answer_loses_nothing() {
     let redis = RedisServer::start(Flavor::Redis);
     let mut run = Run::on(Plan::on(redis.port()), 6).await;
     for round in 0..3 {
-        run.talk(&format!("round {round}"), 2).await;
+        run.room.talk(&format!("round {round}"), 2).await;
         let mut dying = run.proxied.nodes.remove(0);
-        run.talk(&format!("kill {round}"), 1).await;
+        run.room.talk(&format!("kill {round}"), 1).await;
         dying.process.kill();
-        run.talk(&format!("killed {round}"), 2).await;
+        run.room.talk(&format!("killed {round}"), 2).await;
         run.proxied.add_node().await;
     }
     run.settles("nodes die before and after the script").await;
@@ -201,14 +217,14 @@ async fn g13_a_node_that_is_killed_between_script_and_answer_loses_nothing() {
 async fn g13_a_primary_whose_replica_had_everything_loses_nothing() {
     let mut pair = RedisPair::start().await;
     let mut run = Run::on(Plan { replicas: 1, ..Plan::on(pair.old.port()) }, 4).await;
-    run.talk("before", 5).await;
-    run.accepted().await;
+    run.room.talk("before", 5).await;
+    run.room.accepted().await;
     pair.in_step().await;
     pair.old.kill();
-    run.talk("meanwhile", 2).await;
+    run.room.talk("meanwhile", 2).await;
     pair.promote().await;
     run.proxied.switch_name(pair.new.port());
-    run.talk("after", 2).await;
+    run.room.talk("after", 2).await;
     run.settles("the primary dies, and a replica had it").await;
 }
 
@@ -216,13 +232,13 @@ async fn g13_a_primary_whose_replica_had_everything_loses_nothing() {
 async fn g13_a_primary_whose_replica_had_nothing_is_made_good_by_the_senders() {
     let mut pair = RedisPair::start().await;
     let mut run = Run::on(Plan::on(pair.old.port()), 4).await;
-    run.talk("before", 2).await;
+    run.room.talk("before", 2).await;
     run.settles("before").await;
     pair.in_step().await;
     run.proxied.cluster.stack.stop_archive();
     pair.stop_replication();
-    run.talk("lost", 5).await;
-    run.accepted().await;
+    run.room.talk("lost", 5).await;
+    run.room.accepted().await;
     pair.old.kill();
     pair.promote().await;
     run.proxied.switch_name(pair.new.port());
@@ -234,12 +250,12 @@ async fn g13_a_primary_whose_replica_had_nothing_is_made_good_by_the_senders() {
 async fn g13_redis_that_is_down_is_passed_by() {
     let mut redis = RedisServer::start(Flavor::Redis);
     let mut run = Run::on(Plan::on(redis.port()), 4).await;
-    run.talk("before", 2).await;
-    run.accepted().await;
+    run.room.talk("before", 2).await;
+    run.room.accepted().await;
     redis.kill();
-    run.talk("down", 5).await;
+    run.room.talk("down", 5).await;
     eventually("stored by POST", SETTLE, async || {
-        run.people.iter().all(|person| person.client.deliveries().is_empty())
+        run.room.people.iter().all(|person| person.client.deliveries().is_empty())
     })
     .await;
     redis.restart();
@@ -251,13 +267,13 @@ async fn g13_a_store_that_is_down_delays_the_archive_only() {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { store_proxy: true, ..Plan::on(redis.port()) };
     let mut run = Run::on(plan, 4).await;
-    run.talk("before", 2).await;
-    run.accepted().await;
+    run.room.talk("before", 2).await;
+    run.room.accepted().await;
     run.proxied.store.set(vec![Rule::all(StoreFault::Refuse)]);
-    run.talk("down", 4).await;
-    let ids: Vec<MessageId> = run.sent.keys().copied().collect();
+    run.room.talk("down", 4).await;
+    let ids: Vec<MessageId> = run.room.sent.keys().copied().collect();
     eventually("all have them nevertheless", SETTLE, async || {
-        run.people.iter().all(|person| person.ids(&run.channel) == ids)
+        run.room.people.iter().all(|person| person.ids(&run.room.channel) == ids)
     })
     .await;
     run.proxied.store.set(Vec::new());
@@ -271,8 +287,8 @@ async fn g13_an_archiver_that_dies_before_it_removes_stores_nothing_twice() {
     let stack = &run.proxied.cluster.stack;
     stack.stop_archive();
     let ports = stack.ports().clone();
-    run.talk("once", 5).await;
-    run.accepted().await;
+    run.room.talk("once", 5).await;
+    run.room.accepted().await;
     let dying = Archiver::new(ArchiverPorts {
         spool: Arc::new(NeverRemoves(ports.spool.clone())),
         bus: ports.bus.clone(),
@@ -281,13 +297,13 @@ async fn g13_an_archiver_that_dies_before_it_removes_stores_nothing_twice() {
         randomness: ports.randomness.clone(),
     });
     dying.turn().await.unwrap_err();
-    assert_eq!(dying.counts().archived, run.sent.len() as u64);
+    assert_eq!(dying.counts().archived, run.room.sent.len() as u64);
     archives_again(&run);
     run.settles("archive dies before it removes").await;
     let counts = run.proxied.cluster.stack.archiver().counts();
     assert_eq!((counts.archived, counts.conflicts), (0, 0), "{counts:?}");
     eventually("all are found stored", SETTLE, async || {
-        run.proxied.cluster.stack.archiver().counts().repeated >= run.sent.len() as u64
+        run.proxied.cluster.stack.archiver().counts().repeated >= run.room.sent.len() as u64
     })
     .await;
 }
@@ -297,19 +313,19 @@ async fn g13_an_archiver_that_dies_before_it_removes_stores_nothing_twice() {
 async fn g13_what_redis_loses_and_nobody_repeats_is_lost() {
     let mut redis = RedisServer::start(Flavor::Redis);
     let mut run = Run::on(Plan::on(redis.port()), 2).await;
-    run.talk("kept", 3).await;
+    run.room.talk("kept", 3).await;
     run.settles("before").await;
     let kept = run.archived().await;
     run.proxied.cluster.stack.stop_archive();
-    run.talk("lost", 3).await;
-    run.accepted().await;
-    let name = run.people[0].name.clone();
-    run.people.clear();
+    run.room.talk("lost", 3).await;
+    run.room.accepted().await;
+    let name = run.room.people[0].name.clone();
+    run.room.people.clear();
     redis.restart();
     archives_again(&run);
     let reader = run.proxied.cluster.person(&name).await;
-    run.people.push(reader);
-    let lost = run.sent.len() - kept.len();
+    run.room.people.push(reader);
+    let lost = run.room.sent.len() - kept.len();
     assert_eq!(run.archived().await, kept);
     figure!(
         "G13 the hole: {lost} accepted, not stored, lost by Redis, never repeated: {lost} lost"
@@ -368,57 +384,78 @@ impl Spool for NeverRemoves {
 #[tokio::test(flavor = "multi_thread")]
 async fn g13_random_faults_lose_and_double_nothing() {
     let seconds = number("INKWIRE_FAULT_SECONDS").unwrap_or(12);
-    random(number("INKWIRE_FAULT_SEED").unwrap_or(1), Duration::from_secs(seconds), 6).await;
+    random(number("INKWIRE_FAULT_SEED").unwrap_or(1), Duration::from_secs(seconds), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
 async fn long_random_faults_over_fifty_thousand_deliveries() {
     let wanted = number("INKWIRE_FAULT_SENDS").unwrap_or(50_000);
-    let mut sent = 0_u64;
+    let (mut sent, began) = (0, Instant::now());
     for seed in 200.. {
-        sent += random(seed, Duration::from_secs(45), 40).await as u64;
+        sent += random(seed, Duration::from_secs(60), 12).await;
         if sent >= wanted {
-            figure!("G13 random faults, seeds 200-{seed}: {sent} sent, 0 lost, 0 doubled");
+            let took = began.elapsed();
+            figure!(
+                "G13 random faults, seeds 200-{seed}, {took:.0?}: {sent} sent, 0 lost, 0 doubled"
+            );
             return;
         }
     }
 }
 
-/// Random faults while people send as often as a socket may. Returns how many were sent.
-async fn random(seed: u64, time: Duration, people: usize) -> usize {
+/// Random faults while the people of some rooms send as often as a socket may. Returns how many messages
+/// were sent.
+async fn random(seed: u64, time: Duration, rooms: usize) -> u64 {
     let pair = RedisPair::start().await;
-    let mut run = Run::on(Plan { seed, ..Plan::on(pair.old.port()) }, people).await;
+    let proxied = ProxiedCluster::start(Plan { seed, ..Plan::on(pair.old.port()) }).await;
+    let mut all = Vec::new();
+    for names in names(rooms * A_ROOM).chunks(A_ROOM) {
+        all.push(Room::of(&proxied, names).await);
+    }
     let is_over = Arc::new(AtomicBool::new(false));
     let mut work = tokio::task::JoinSet::new();
-    for person in &run.people {
-        let (client, channel) = (person.client.clone(), run.channel.clone());
-        let (name, is_over) = (person.name.clone(), Arc::clone(&is_over));
-        work.spawn(async move {
-            let (mut sent, mut n) = (Vec::new(), 0);
-            while !is_over.load(Ordering::Relaxed) {
-                let text = format!("{name} {n}");
-                // A full outbox takes more when messages are stored.
-                if let Ok(id) = client.deliver(&channel, MessageText::parse(text.clone()).unwrap())
-                {
-                    sent.push((id, text));
-                    n += 1;
+    for (number, room) in all.iter().enumerate() {
+        for person in &room.people {
+            let (client, channel) = (person.client.clone(), room.channel.clone());
+            let (name, is_over) = (person.name.clone(), Arc::clone(&is_over));
+            work.spawn(async move {
+                let mut sent = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let text = format!("{name} {}", sent.len());
+                    let message = MessageText::parse(text.clone()).unwrap();
+                    // A full outbox takes more when messages are stored.
+                    if let Ok(id) = client.deliver(&channel, message) {
+                        sent.push((id, text));
+                    }
+                    tokio::time::sleep(Duration::from_millis(210)).await;
                 }
-                tokio::time::sleep(Duration::from_millis(210)).await;
-            }
-            sent
-        });
+                (number, sent)
+            });
+        }
     }
-    let mut faults = RandomFaults::of(pair, run.proxied, seed);
+    let mut faults = RandomFaults::of(pair, proxied, seed);
     let end = Instant::now() + time;
     while Instant::now() < end {
         faults.pause().await;
         faults.fault().await;
     }
     is_over.store(true, Ordering::Relaxed);
-    run.sent.extend(work.join_all().await.into_iter().flatten());
+    for (number, sent) in work.join_all().await {
+        all[number].sent.extend(sent);
+    }
     let (proxied, _pair) = faults.into_parts();
-    run.proxied = proxied;
-    run.settles(&format!("random faults, seed {seed}")).await;
-    run.sent.len()
+    let began = Instant::now();
+    for room in &all {
+        room.settles(&proxied, &format!("random faults, seed {seed}")).await;
+    }
+    let sent = all.iter().map(|room| room.sent.len() as u64).sum();
+    let took = began.elapsed();
+    figure!(
+        "G13 random faults, seed {seed}: {sent} sent, 0 lost, 0 doubled; settled in {took:.1?}"
+    );
+    sent
 }
+
+/// People in a room of the random runs.
+const A_ROOM: usize = 6;

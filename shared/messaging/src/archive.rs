@@ -73,6 +73,8 @@ struct Known {
 struct Look {
     at: Timestamp,
     is_empty: bool,
+    /// Some entries were not stored.
+    has_failed: bool,
 }
 
 /// What an archiver did since it was created.
@@ -272,7 +274,11 @@ impl Shared {
     /// Whether a spool may have something that this archiver does not know of.
     fn is_due(&self, workspace: &WorkspaceId, noted_at: Timestamp, now: Timestamp) -> bool {
         let look = self.known.lock().looks.get(workspace).copied();
-        look.is_none_or(|Look { at, is_empty }| {
+        look.is_none_or(|Look { at, is_empty, has_failed }| {
+            if has_failed {
+                // Or all that waits would be taken, one batch after the other, and stored by nobody.
+                return now < at || now.since(at) >= limits::ARCHIVE_RETRY;
+            }
             // The note comes just before what it announces.
             let is_new = at < noted_at.plus(NOTED_BEFORE);
             !is_empty || is_new || now.since(at) >= limits::ARCHIVE_LOOK_EVERY || now < at
@@ -299,7 +305,8 @@ impl Shared {
             let is_over = until.is_some_and(|until| Instant::now() >= until);
             if is_last || has_failed || is_over {
                 let is_empty = is_last && !has_failed;
-                self.known.lock().looks.insert(workspace.clone(), Look { at, is_empty });
+                let look = Look { at, is_empty, has_failed };
+                self.known.lock().looks.insert(workspace.clone(), look);
                 break;
             }
         }

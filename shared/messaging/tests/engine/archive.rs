@@ -146,3 +146,22 @@ async fn a_run_ends_in_time_however_much_waits() {
     fixture.archiver.serve(Duration::from_millis(500)).await;
     assert_eq!(fixture.archiver.counts().archived, 4 * batch);
 }
+
+#[tokio::test]
+async fn what_cannot_be_stored_does_not_make_an_archiver_take_all_that_waits() {
+    let fixture = Fixture::new();
+    let batch = limits::ARCHIVE_BATCH_MAX as u64;
+    for n in 0..batch + 50 {
+        // No message, so it stays.
+        let publication =
+            Publication::marker(MessageId::mint(fixture.clock.now(), n.into()).into());
+        fixture.bus.deliver(&workspace("w"), &publication, "digest").await.unwrap();
+    }
+    for _ in 0..4 {
+        fixture.archiver.turn().await.unwrap();
+    }
+    assert_eq!(fixture.archiver.counts().unreadable, batch);
+    fixture.clock.advance(limits::ARCHIVE_RETRY);
+    fixture.archiver.turn().await.unwrap();
+    assert_eq!(fixture.archiver.counts().unreadable, batch + 50);
+}

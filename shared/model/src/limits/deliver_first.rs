@@ -44,6 +44,8 @@ pub const ARCHIVE_AT_ONCE: usize = 16;
 pub const ARCHIVE_WORKSPACES_AT_ONCE: usize = 8;
 /// How often an archiver looks for new entries.
 pub const ARCHIVE_POLL: Duration = Duration::from_millis(250);
+/// How long it leaves a workspace alone of which the store did not take a message.
+pub const ARCHIVE_RETRY: Duration = Duration::from_secs(2);
 /// How often it looks at a workspace of which it knows nothing new: entries that another archiver took
 /// and did not store are found then.
 pub const ARCHIVE_LOOK_EVERY: Duration = ARCHIVE_CLAIM;
