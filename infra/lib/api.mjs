@@ -21,6 +21,7 @@ const ROUTES = {
   'GET /connect': 'connect',
   'POST /read': 'amend',
   'POST /channels/{channel_id}/unread': 'amend',
+  'GET /channels/{channel_id}/receipts': 'amend',
   'GET /channels/{channel_id}/messages/{id}': 'amend',
   'PATCH /channels/{channel_id}/messages/{id}': 'amend',
   'DELETE /channels/{channel_id}/messages/{id}': 'amend',
