@@ -176,8 +176,11 @@ impl Deliveries {
     ) -> MessageId {
         let floor = self.newest.get(channel).copied().max(seen);
         let time = floor.map_or(server_now, |floor| floor.time().max(server_now));
-        let next = floor.and_then(MessageId::next).unwrap_or(MessageId::MIN);
-        let id = MessageId::mint(time, random).max(next);
+        let minted = MessageId::mint(time, random);
+        let is_above = floor.is_none_or(|floor| minted > floor);
+        // Others may mint above the same message in the same millisecond.
+        let above = floor.filter(|_| !is_above).and_then(|floor| floor.above(random));
+        let id = above.unwrap_or(minted);
         self.newest.insert(channel.clone(), id);
         id
     }

@@ -230,6 +230,14 @@ impl MessageId {
         self.bits().checked_add(1).map(|value| Self(value.to_be_bytes()))
     }
 
+    /// An id above this one, in the same millisecond as a rule; `None` near the last. The random bits
+    /// keep clients that have seen the same id from making the same one above it.
+    #[must_use]
+    pub fn above(self, random: u128) -> Option<Self> {
+        let step = (random >> 64) + 1;
+        self.bits().checked_add(step).map(|value| Self(value.to_be_bytes()))
+    }
+
     /// The id before in order; `None` before the first.
     #[must_use]
     pub fn previous(self) -> Option<Self> {

@@ -313,3 +313,14 @@ fn numbers_below_are_of_others() {
     let refused = Refused { reference: Some(1), ..Refused::of(ErrorCode::Unavailable) };
     assert!(!desk.outbox.on_refused(&refused, desk.now));
 }
+
+#[test]
+fn two_clients_that_have_seen_the_same_message_mint_different_ids() {
+    let seen = MessageId::last_of(at(5)).previous().unwrap();
+    let mint = |random: u128| {
+        let minting = (at(5), random << 64);
+        Desk::new().outbox.add(&general(), words("hi"), Some(seen), minting).unwrap()
+    };
+    let (one, other) = (mint(1), mint(2));
+    assert!(one > seen && other > seen && one != other, "{one} {other}");
+}
