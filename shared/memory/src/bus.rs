@@ -122,6 +122,22 @@ impl MemoryBus {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
+
+    /// Publishes, or does what is scripted instead.
+    pub(crate) async fn publish_by<T>(
+        &self,
+        publish: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, BusError> {
+        let fault = self.state.lock().take_publish_fault();
+        match fault {
+            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
+            Some(PublishFault::Unavailable) => return Err(unavailable()),
+            Some(PublishFault::Hang) => std::future::pending().await,
+            Some(PublishFault::AnswerLost) | None => {}
+        }
+        let published = publish(&mut self.state.lock());
+        if fault.is_some() { Err(unavailable()) } else { Ok(published) }
+    }
 }
 
 #[async_trait]
@@ -131,28 +147,12 @@ impl EventBus for MemoryBus {
         workspace: &WorkspaceId,
         publication: &Publication,
     ) -> Result<Published, BusError> {
-        let fault = self.state.lock().take_publish_fault();
-        match fault {
-            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
-            Some(PublishFault::Unavailable) => return Err(unavailable()),
-            Some(PublishFault::Hang) => std::future::pending().await,
-            Some(PublishFault::AnswerLost) | None => {}
-        }
-        let now = self.clock.now();
-        let published = self.state.lock().publish(workspace, publication, now);
-        if fault.is_some() { Err(unavailable()) } else { Ok(published) }
+        let now = self.now();
+        self.publish_by(|state| state.publish(workspace, publication, now)).await
     }
 
     async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError> {
-        let fault = self.state.lock().take_publish_fault();
-        match fault {
-            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
-            Some(PublishFault::Unavailable) => return Err(unavailable()),
-            Some(PublishFault::Hang) => std::future::pending().await,
-            Some(PublishFault::AnswerLost) | None => {}
-        }
-        self.state.lock().signal(workspace, signal);
-        if fault.is_some() { Err(unavailable()) } else { Ok(()) }
+        self.publish_by(|state| state.signal(workspace, signal)).await
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
@@ -183,7 +183,7 @@ impl EventBus for MemoryBus {
 }
 
 impl State {
-    pub(crate) fn take_publish_fault(&mut self) -> Option<PublishFault> {
+    fn take_publish_fault(&mut self) -> Option<PublishFault> {
         let (fault, left) = self.publish_faults?;
         self.publish_faults = (left > 1).then_some((fault, left - 1));
         Some(fault)

@@ -25,14 +25,15 @@ impl ReceiptBook for MemoryBus {
         channel: &ChannelId,
         ReceiptMarks { delivered, read }: &ReceiptMarks,
     ) -> Result<(), BusError> {
-        let mut state = self.state.lock();
-        let known = state.receipts.entry((workspace.clone(), channel.clone())).or_default();
-        raise(&mut known.delivered, delivered);
-        raise(&mut known.read, read);
-        let (delivered, read, channel_id) = (delivered.clone(), read.clone(), channel.clone());
-        let receipts = ReceiptsSignal { channel_id, delivered, read, archived: Vec::new() };
-        state.signal(workspace, &Signal::Receipts(receipts));
-        Ok(())
+        self.publish_by(|state| {
+            let known = state.receipts.entry((workspace.clone(), channel.clone())).or_default();
+            raise(&mut known.delivered, delivered);
+            raise(&mut known.read, read);
+            let (delivered, read, channel_id) = (delivered.clone(), read.clone(), channel.clone());
+            let receipts = ReceiptsSignal { channel_id, delivered, read, archived: Vec::new() };
+            state.signal(workspace, &Signal::Receipts(receipts));
+        })
+        .await
     }
 
     async fn receipts(

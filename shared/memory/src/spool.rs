@@ -8,7 +8,7 @@ use messaging::ports::{BusError, Held, Offered, Published, Spool, SpoolEntry};
 use model::{ChannelId, EntryId, PublicationId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 
-use crate::bus::{MemoryBus, PublishFault, unavailable};
+use crate::bus::{MemoryBus, State};
 use crate::stream::next_id;
 
 /// The spools, and when each workspace was noted.
@@ -50,6 +50,42 @@ impl Spools {
     }
 }
 
+impl State {
+    fn deliver(
+        &mut self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+        digest: &str,
+        now: Timestamp,
+    ) -> Offered {
+        let wire = publication.encode();
+        self.spools.noted.insert(workspace.clone(), now);
+        let held = self.spools.of.get(workspace).map_or(0, |spool| spool.bytes);
+        let key = (workspace.clone(), publication.guard());
+        let is_guarded = self.is_guarded(workspace, &key.1, now);
+        if !is_guarded && held + wire.len() > limits::SPOOL_BYTES_MAX {
+            return Offered::Full;
+        }
+        match self.publish(workspace, publication, now) {
+            Published::AlreadyPublished => match self.spools.digests.get(&key) {
+                None => Offered::Stored,
+                Some(known) if known != digest => Offered::Conflict,
+                Some(_) => self.accepted(),
+            },
+            Published::Appended(_) => {
+                self.spools.digests.insert(key, digest.to_owned());
+                let spool = self.spools.of.entry(workspace.clone()).or_default();
+                let id = next_id(spool.last, now);
+                spool.last = Some(id);
+                spool.bytes += wire.len();
+                let publication = publication.id;
+                spool.entries.insert(id, Waiting { publication, wire, claimed_at: None });
+                self.accepted()
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Spool for MemoryBus {
     async fn deliver(
@@ -58,40 +94,8 @@ impl Spool for MemoryBus {
         publication: &Publication,
         digest: &str,
     ) -> Result<Offered, BusError> {
-        let fault = self.state.lock().take_publish_fault();
-        match fault {
-            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
-            Some(PublishFault::Unavailable) => return Err(unavailable()),
-            Some(PublishFault::Hang) => std::future::pending().await,
-            Some(PublishFault::AnswerLost) | None => {}
-        }
-        let (now, wire) = (self.now(), publication.encode());
-        let mut state = self.state.lock();
-        state.spools.noted.insert(workspace.clone(), now);
-        let held = state.spools.of.get(workspace).map_or(0, |spool| spool.bytes);
-        let key = (workspace.clone(), publication.guard());
-        let is_guarded = state.is_guarded(workspace, &key.1, now);
-        if !is_guarded && held + wire.len() > limits::SPOOL_BYTES_MAX {
-            return Ok(Offered::Full);
-        }
-        let offered = match state.publish(workspace, publication, now) {
-            Published::AlreadyPublished => match state.spools.digests.get(&key) {
-                None => Offered::Stored,
-                Some(known) if known != digest => Offered::Conflict,
-                Some(_) => state.accepted(),
-            },
-            Published::Appended(_) => {
-                state.spools.digests.insert(key, digest.to_owned());
-                let spool = state.spools.of.entry(workspace.clone()).or_default();
-                let id = next_id(spool.last, now);
-                spool.last = Some(id);
-                spool.bytes += wire.len();
-                let publication = publication.id;
-                spool.entries.insert(id, Waiting { publication, wire, claimed_at: None });
-                state.accepted()
-            }
-        };
-        if fault.is_some() { Err(unavailable()) } else { Ok(offered) }
+        let now = self.now();
+        self.publish_by(|state| state.deliver(workspace, publication, digest, now)).await
     }
 
     async fn waiting(
