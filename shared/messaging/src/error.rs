@@ -2,7 +2,7 @@
 
 use model::{ErrorCode, Message};
 
-use crate::ports::{FileStoreError, ReadError, WriteError};
+use crate::ports::{BusError, FileStoreError, ReadError, WriteError};
 
 /// What every use case's error reports to its caller.
 pub trait Refusal: std::error::Error {
@@ -47,6 +47,12 @@ impl From<ReadError> for StoreError {
             ReadError::Throttled(_) => Self::Busy(error.into()),
             ReadError::Unavailable(_) | ReadError::Unreadable(_) => Self::Unavailable(error.into()),
         }
+    }
+}
+
+impl From<BusError> for StoreError {
+    fn from(error: BusError) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 

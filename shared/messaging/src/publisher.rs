@@ -92,14 +92,18 @@ impl Publisher {
         Outcome::Failed
     }
 
-    /// Offers a signal to the bus, once. A call heals its loss, so a failure is neither logged nor
-    /// counted; a time-out counts towards the next pause, as for a publication.
+    /// Offers a signal to the bus, once, as [`Publisher::attempt`] does.
     pub async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) {
+        self.attempt(self.bus.signal(workspace, signal)).await;
+    }
+
+    /// Makes a call to the bus, once. A later call heals its loss, so a failure is neither logged nor
+    /// counted; a time-out counts towards the next pause, as for a publication.
+    pub async fn attempt(&self, call: impl Future<Output = Result<(), BusError>>) {
         if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
             return;
         }
-        let offer = self.bus.signal(workspace, signal);
-        let timed_out = match tokio::time::timeout(limits::PUBLISH_DEADLINE, offer).await {
+        let timed_out = match tokio::time::timeout(limits::PUBLISH_DEADLINE, call).await {
             Ok(answer) => matches!(answer, Err(BusError::Unavailable(_))),
             Err(_) => true,
         };

@@ -77,8 +77,9 @@ pub enum MarkOutcome {
 /// Moves the caller's marks forward. Returns what became of each, in the order of the marks. Those of
 /// the `shared` channels are shown to the other members, where the channel has receipts.
 ///
-/// A mark in a thread moves whether the caller follows it or not. A mark of another epoch than the stored one moves nothing: a lower one comes from a device that
-/// does not know that messages were marked unread, and a higher one was never given out.
+/// A mark in a thread moves whether the caller follows it or not. A mark of another epoch than the
+/// stored one moves nothing: a lower one comes from a device that does not know that messages were
+/// marked unread, and a higher one was never given out.
 ///
 /// # Errors
 /// [`MarkError`]; `ChannelNotFound` only if the caller is in none of the channels. After `Store`
@@ -107,8 +108,8 @@ pub async fn mark_read(
     };
     let moved = marks.iter().zip(&marked).filter(is_there).map(|(new, _)| new.clone());
     let moved: Vec<NewReadMark> = moved.collect();
+    signal(app, caller, &moved).await;
     receipts::share(app, caller, &moved, shared).await;
-    signal(app, caller, moved).await;
     let is_absent =
         |marked: &MarkOutcome| *marked == MarkOutcome::Refused(ErrorCode::ChannelNotFound);
     if marked.iter().all(is_absent) {
@@ -171,7 +172,7 @@ pub async fn mark_unread(
         match self::change(app, caller, channel_id, change).await? {
             Marked::Moved(mark) => {
                 let moved = NewReadMark { log: channel_id.clone().into(), mark };
-                signal(app, caller, vec![moved]).await;
+                signal(app, caller, &[moved]).await;
                 return Ok(mark);
             }
             Marked::NoRow => return Err(MarkError::ChannelNotFound),
@@ -193,9 +194,9 @@ async fn change(
 }
 
 /// Tells the caller's sockets where marks are now.
-async fn signal(app: &App, caller: &Principal, marks: Vec<NewReadMark>) {
+async fn signal(app: &App, caller: &Principal, marks: &[NewReadMark]) {
     if !marks.is_empty() {
-        let signal = Signal::Read { user_id: caller.user_id.clone(), marks };
+        let signal = Signal::Read { user_id: caller.user_id.clone(), marks: marks.to_vec() };
         app.publisher().signal(&caller.workspace_id, &signal).await;
     }
 }

@@ -74,7 +74,8 @@ pub(crate) async fn share(
         if is_shared && contract(app, id).await == Some(Contract::DeliverFirst) {
             let read = vec![(caller.user_id.clone(), mark.up_to)];
             let marks = ReceiptMarks { delivered: Vec::new(), read };
-            let _next_time = app.receipts.raise(&caller.workspace_id, id, &marks).await.is_ok();
+            let raise = app.receipts.raise(&caller.workspace_id, id, &marks);
+            app.publisher().attempt(raise).await;
         }
     }
 }

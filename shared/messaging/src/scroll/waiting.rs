@@ -10,13 +10,7 @@ use model::{Direction, Message, MessageId, limits};
 use super::{Page, Scroll};
 use crate::app::App;
 use crate::error::StoreError;
-use crate::ports::{BusError, Principal, SpoolEntry};
-
-impl From<BusError> for StoreError {
-    fn from(error: BusError) -> Self {
-        Self::Unavailable(error.into())
-    }
-}
+use crate::ports::{Principal, SpoolEntry};
 
 /// Reads what waits in the channel, in order of ids, each once.
 pub(super) async fn waiting(

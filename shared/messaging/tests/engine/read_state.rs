@@ -5,12 +5,14 @@ use std::time::Duration;
 use memory::PublishFault;
 use messaging::Refusal;
 use messaging::amend::{Target, delete_message};
+use messaging::channels::create_channel;
 use messaging::members::{add_member, remove_member};
 use messaging::ports::{Clock, EventBus, Notice};
 use messaging::read_state::{MarkError, MarkOutcome, list_unread, mark_read, mark_unread};
 use messaging::revoke::revoke_user;
 use model::{
-    ChannelId, Epoch, ErrorCode, LogId, MessageId, NewReadMark, ReadMark, UnreadCount, limits,
+    ChannelId, Contract, Epoch, ErrorCode, LogId, MessageId, NewChannel, NewChannelKind,
+    NewReadMark, ReadMark, UnreadCount, limits,
 };
 
 use protocol::signal::Signal;
@@ -358,4 +360,20 @@ async fn g12_a_mark_that_moved_is_signalled_to_its_user_and_needs_no_bus() {
     fixture.bus.fail_publishes(PublishFault::Unavailable, u64::MAX);
     assert_eq!(fixture.mark("bob", &channel, sent[1], 1).await.unwrap(), moved(sent[1], 1));
     assert_eq!(fixture.published().await.len(), 3, "no signal is in the stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g14_marks_that_are_shown_wait_for_a_bus_that_hangs_no_longer_than_a_send() {
+    let fixture = Fixture::new();
+    let kind = NewChannelKind::Dm { other: user("bob") };
+    let new = NewChannel { kind, contract: Contract::DeliverFirst };
+    let channel = create_channel(&fixture.app, &caller("alice"), new).await.unwrap().0.id;
+    let marks: Vec<NewReadMark> =
+        (1..=10).map(|ms| new_mark(&channel, fixture.id_at(ms, 0), 0)).collect();
+    fixture.bus.fail_publishes(PublishFault::Hang, u64::MAX);
+    let before = tokio::time::Instant::now();
+    let shared = BTreeSet::from([channel]);
+    mark_read(&fixture.app, &caller("bob"), &marks, &shared).await.unwrap();
+    let tries = limits::PUBLISH_TIMEOUTS_MAX;
+    assert!(before.elapsed() <= tries * limits::PUBLISH_DEADLINE + Duration::from_millis(5));
 }
