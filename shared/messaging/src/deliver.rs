@@ -51,15 +51,9 @@ pub enum DeliverError {
     /// The text mentions too many users.
     #[error("the text mentions too many users")]
     TooManyMentions,
-    /// The id is over 24 h old or over 1 s ahead; or `after` is over 10 s ahead.
-    #[error("the id's time is out of range")]
-    IdOutOfRange {
-        /// `id` or `after`.
-        field: &'static str,
-    },
-    /// The id is not above `after`.
-    #[error("the id does not sort after the newest message that was seen")]
-    NotAfter,
+    /// The id cannot be taken.
+    #[error(transparent)]
+    Id(#[from] BadId),
     /// The id was used for another message.
     #[error("the id was used for another message")]
     IdConflict,
@@ -77,14 +71,28 @@ pub enum DeliverError {
     Bus(#[from] BusError),
 }
 
+/// Why a message's id is not taken in a channel that delivers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadId {
+    /// The id is over 24 h old or over 1 s ahead; or `after` is over 10 s ahead.
+    #[error("the id's time is out of range")]
+    OutOfRange {
+        /// `id` or `after`.
+        field: &'static str,
+    },
+    /// The id is not above `after`.
+    #[error("the id does not sort after the newest message that was seen")]
+    NotAfter,
+}
+
 impl Refusal for DeliverError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::TooLong => ErrorCode::MessageTooLong,
             Self::TooManyMentions => ErrorCode::InvalidField,
-            Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
-            Self::NotAfter => ErrorCode::InvalidId,
+            Self::Id(BadId::OutOfRange { .. }) => ErrorCode::IdOutOfRange,
+            Self::Id(BadId::NotAfter) => ErrorCode::InvalidId,
             Self::IdConflict => ErrorCode::IdConflict,
             Self::Archived => ErrorCode::ChannelArchived,
             Self::Store(error) => error.code(),
@@ -95,8 +103,8 @@ impl Refusal for DeliverError {
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::TooLong | Self::TooManyMentions => Some("message"),
-            Self::IdOutOfRange { field } => Some(field),
-            Self::NotAfter => Some("after"),
+            Self::Id(BadId::OutOfRange { field }) => Some(field),
+            Self::Id(BadId::NotAfter) => Some("after"),
             Self::ChannelNotFound
             | Self::IdConflict
             | Self::Archived
@@ -164,15 +172,15 @@ pub(crate) fn check_ids(
     id: MessageId,
     after: Option<MessageId>,
     now: Timestamp,
-) -> Result<(), DeliverError> {
+) -> Result<(), BadId> {
     if after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
-        return Err(DeliverError::IdOutOfRange { field: "after" });
+        return Err(BadId::OutOfRange { field: "after" });
     }
     if id.time() < now.minus(limits::REDIRECT_PAST_MAX) || id.time() > now.plus(limits::FUTURE) {
-        return Err(DeliverError::IdOutOfRange { field: "id" });
+        return Err(BadId::OutOfRange { field: "id" });
     }
     if after.is_some_and(|after| id <= after) {
-        return Err(DeliverError::NotAfter);
+        return Err(BadId::NotAfter);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::attachments;
 use crate::contract::{self, WrongContract};
 use crate::counters::Counter;
-use crate::deliver::{DeliverError, check_ids, is_late};
+use crate::deliver::{BadId, check_ids, is_late};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
 use crate::revising::Revising;
@@ -215,8 +215,10 @@ impl Sending<'_> {
     async fn put_as_it_is(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {
         match check_ids(id, self.new.after, self.now) {
             Ok(()) => {}
-            Err(DeliverError::NotAfter) => return Err(PostMessageError::NotAfter),
-            Err(_) => return self.find(id, PostMessageError::IdOutOfRange { field: "id" }).await,
+            Err(BadId::NotAfter) => return Err(PostMessageError::NotAfter),
+            Err(BadId::OutOfRange { field }) => {
+                return self.find(id, PostMessageError::IdOutOfRange { field }).await;
+            }
         }
         if is_late(id, self.now) {
             Revising::of(self.app).log(&self.new.log, id, self.now).await?;
