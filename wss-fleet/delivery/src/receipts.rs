@@ -99,12 +99,12 @@ impl Receipts {
                 it.told_at = Some(now);
                 one.news = std::mem::take(&mut it.news);
             }
-            let is_quiet = !passes && !tells && it.got.is_empty() && it.news == News::default();
             if passes || tells {
                 due.push(one);
             }
-            // The times of the last frames are forgotten once they hold up nothing.
-            !(is_quiet && is_over(it.passed_at) && is_over(it.told_at))
+            // Kept while it has something to tell, or has just told.
+            let is_empty = it.got.is_empty() && it.news == News::default();
+            !(is_empty && is_over(it.passed_at) && is_over(it.told_at))
         });
         due
     }

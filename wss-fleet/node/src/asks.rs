@@ -10,7 +10,7 @@ use model::{Channel, ChannelId, Contract, ErrorCode, MessageId, UserId, Workspac
 use protocol::client_frame::SendFrame;
 
 use crate::hub::Hub;
-use crate::known_channels::channel;
+use crate::known_channels::{channel, read};
 use crate::meetings;
 
 /// Answers a client that joins or sends.
@@ -28,9 +28,8 @@ async fn answer(hub: &Hub, workspace: &WorkspaceId, mut ask: Ask) -> Answered {
         return delivered(hub, channel, ask, send).await;
     }
     if ask.members_version.is_none() {
-        let standing = hub.ports.channels.standing(&channel.id, &ask.user);
-        let standing = tokio::time::timeout(limits::PUBLISH_DEADLINE, standing).await;
-        let Ok(Ok(standing)) = standing else { return Err((ErrorCode::Unavailable, None)) };
+        let standing = read(hub, hub.ports.channels.standing(&channel.id, &ask.user)).await;
+        let standing = standing.map_err(|code| (code, None))?;
         let member_of = standing.channel.filter(|_| standing.is_member);
         let found = member_of.ok_or((ErrorCode::ChannelNotFound, None))?;
         ask.members_version = Some(found.members_version);

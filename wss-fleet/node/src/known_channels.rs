@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use messaging::ports::ReadError;
 use model::{Channel, ChannelId, ErrorCode, WorkspaceId, limits};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -49,15 +50,22 @@ pub(crate) async fn channel(
             Err(ErrorCode::ChannelNotFound)
         };
     }
-    let read = hub.ports.channels.channels(std::slice::from_ref(id));
-    let permit = hub.store.admit().await;
-    let read = tokio::time::timeout(limits::PUBLISH_DEADLINE, read).await;
-    drop(permit);
-    let Ok(Ok(found)) = read else { return Err(ErrorCode::Unavailable) };
+    let found = read(hub, hub.ports.channels.channels(std::slice::from_ref(id))).await?;
     let is_ours = |found: &Channel| found.workspace_id == *workspace;
     let found = found.into_iter().find(is_ours).ok_or(ErrorCode::ChannelNotFound)?;
     hub.channels.put(found.clone());
     Ok(found)
+}
+
+/// Reads the store for a client that waits for the answer.
+pub(crate) async fn read<T>(
+    hub: &Hub,
+    call: impl Future<Output = Result<T, ReadError>>,
+) -> Result<T, ErrorCode> {
+    let _permit = hub.store.admit().await;
+    let answer = tokio::time::timeout(limits::PUBLISH_DEADLINE, call).await;
+    // Not counted as a failure of the store: the reads of workspaces wait longer than a client does.
+    answer.ok().and_then(Result::ok).ok_or(ErrorCode::Unavailable)
 }
 
 /// Channels that are known at the same time.
