@@ -39,23 +39,6 @@ fn on_server(flavor: Flavor) -> Fixture {
     Fixture { bus: Arc::new(bus), flush: Box::new(flush) }
 }
 
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod memory_bus {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_memory()).await; })*
-        }
-        mod redis_bus_on_redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
-        }
-        mod redis_bus_on_valkey {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
-        }
-    };
-}
-
 suite! {
     entries_form_a_chain_in_order_of_publishing
     a_publication_is_published_once

@@ -34,22 +34,6 @@ fn on_server(flavor: Flavor) -> Fixture {
     Fixture { directory: Arc::new(directory), pass: Pass::Real(server) }
 }
 
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod memory_directory {
-            $(#[tokio::test] async fn $test() { super::$test(&super::on_memory()).await; })*
-        }
-        mod redis_directory_on_redis {
-            $(#[tokio::test]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
-        }
-        mod redis_directory_on_valkey {
-            $(#[tokio::test]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
-        }
-    };
-}
-
 suite! {
     a_lease_holds_what_its_node_reported_last
     a_lease_ages_until_it_is_renewed

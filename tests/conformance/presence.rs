@@ -51,22 +51,6 @@ fn on_server(flavor: Flavor) -> Fixture {
     }
 }
 
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod memory_book {
-            $(#[tokio::test] async fn $test() { super::$test(&super::on_memory()).await; })*
-        }
-        mod book_on_redis {
-            $(#[tokio::test]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
-        }
-        mod book_on_valkey {
-            $(#[tokio::test]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
-        }
-    };
-}
-
 suite! {
     a_node_writes_its_users_and_others_read_them
     g16_a_write_that_would_hide_a_lost_one_is_refused

@@ -30,23 +30,6 @@ fn on_server(flavor: Flavor) -> Fixture {
     Fixture { sessions: Arc::new(bus.clone()), bus: Arc::new(bus), _server: Some(server) }
 }
 
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod on_memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_memory()).await; })*
-        }
-        mod on_redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
-        }
-        mod on_valkey {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
-        }
-    };
-}
-
 suite! {
     g15_a_session_counts_what_is_said_and_begins_once
     g15_what_is_said_is_pushed_in_the_order_of_its_numbers

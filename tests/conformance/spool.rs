@@ -40,23 +40,6 @@ fn on_server(flavor: Flavor) -> Fixture {
     fixture(RedisBus::connect(&server.url()).unwrap(), Some(server))
 }
 
-macro_rules! suite {
-    ($($test:ident)*) => {
-        mod on_memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_memory()).await; })*
-        }
-        mod on_redis {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
-        }
-        mod on_valkey {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
-        }
-    };
-}
-
 suite! {
     g13_what_is_delivered_is_pushed_and_waits_to_be_stored
     g13_a_repetition_changes_nothing_and_another_message_is_a_conflict
