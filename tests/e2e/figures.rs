@@ -43,6 +43,14 @@ async fn from_a_send_to_the_other_persons_socket(environment: Environment) {
         .await;
         print(environment, what, &bob, &sent);
     }
+    // In the cloud the function `archive` stores, and its alarm watches the lag.
+    if environment != Environment::Deployed {
+        let archiver = cluster.stack.archiver();
+        let all = (SENDERS * EACH) as u64;
+        eventually("all are stored", SOON, async || archiver.counts().archived == all).await;
+        let lag = archiver.take_lag_ms();
+        println!("{environment:?}, {all} delivered first: stored {lag} ms later at most");
+    }
 }
 
 fn print(
