@@ -113,6 +113,8 @@ struct View {
     version: u64,
     touched_at: Registration,
     members: BTreeSet<UserKey>,
+    /// Members on all nodes; `None` until they were read.
+    size: Option<usize>,
     audience: Option<Audience>,
 }
 
@@ -349,7 +351,8 @@ impl Roster {
             }
         }
         self.empty_views += usize::from(local.is_empty());
-        *view = View { version, touched_at, members: local, audience: None };
+        *view =
+            View { version, touched_at, members: local, size: Some(members.len()), audience: None };
         self.sweep_empty_views();
         (added, gone)
     }
@@ -366,6 +369,8 @@ impl Roster {
         let channel = &self.named(channel);
         let view = self.views.entry(channel.clone()).or_default();
         (view.version, view.audience) = (version, None);
+        let change = |size: usize| if is_member { size + 1 } else { size.saturating_sub(1) };
+        view.size = view.size.map(change);
         let Some(key) = key else { return };
         let Some(local) = self.users.get_mut(&key) else { return };
         if !local.is_loaded {
@@ -392,6 +397,11 @@ impl Roster {
     /// The local members of a channel.
     pub(crate) fn members(&self, channel: &ChannelId) -> impl Iterator<Item = UserKey> {
         self.views.get(channel).into_iter().flat_map(|view| view.members.iter().copied())
+    }
+
+    /// How many members a channel has on all nodes, if they were read.
+    pub(crate) fn size(&self, channel: &ChannelId) -> Option<usize> {
+        self.views.get(channel)?.size
     }
 
     /// All local users.

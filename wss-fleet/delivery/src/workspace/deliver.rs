@@ -63,7 +63,7 @@ impl Workspace {
             }
             // The end's frame comes with the stream.
             Signal::Ended { channel_id } => return self.on_meeting_over(channel_id, false, turn),
-            Signal::Receipts(receipts) => return self.on_receipts(receipts),
+            Signal::Receipts(receipts) => return self.on_receipts(receipts, turn),
             // The node opens it first.
             Signal::Said(_) | Signal::Unknown => return,
         };

@@ -7,6 +7,7 @@ use protocol::receipts::ReceiptsSignal;
 use super::{DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::receipts::{Due, News};
+use crate::roster::Roster;
 
 impl Workspace {
     /// A client has all messages of a channel up to an id.
@@ -26,19 +27,21 @@ impl Workspace {
         }
     }
 
-    pub(super) fn on_receipts(&mut self, signal: &ReceiptsSignal) {
+    pub(super) fn on_receipts(&mut self, signal: &ReceiptsSignal, turn: &mut Turn<'_>) {
         let channel = &signal.channel_id;
-        let members = self.roster.members(channel).count();
-        let is_viewed =
-            members <= limits::RECEIPTS_MEMBERS_MAX && self.views.is_viewed(&channel.into());
+        if self.roster.size(channel).is_none() {
+            self.needs_newer_view(channel, turn);
+        }
         let roster = &self.roster;
+        let is_viewed = size(roster, channel) <= limits::RECEIPTS_MEMBERS_MAX
+            && self.views.is_viewed(&channel.into());
         self.receipts.happened(signal, is_viewed, |user| roster.key_of(user).is_some());
     }
 
     pub(super) fn on_time_of_receipts(&mut self, turn: &mut Turn<'_>) {
         let roster = &self.roster;
         for Due { channel, got, news } in
-            self.receipts.due(turn.now, |channel| roster.members(channel).count())
+            self.receipts.due(turn.now, |channel| size(roster, channel))
         {
             if !got.is_empty() {
                 turn.effects.push(Effect::Got { channel: channel.clone(), got });
@@ -89,6 +92,11 @@ impl Workspace {
         };
         self.push((self.framing)(frame.encode()), to, DeliveryClass::Signal, turn);
     }
+}
+
+/// How many members a channel has; the most that have receipts, until they were read.
+fn size(roster: &Roster, channel: &ChannelId) -> usize {
+    roster.size(channel).unwrap_or(limits::RECEIPTS_MEMBERS_MAX)
 }
 
 type Mark = (model::UserId, MessageId);

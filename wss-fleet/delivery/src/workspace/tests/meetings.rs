@@ -193,6 +193,37 @@ fn g14_receipts_go_to_viewers_and_senders_at_most_once_a_second() {
     assert_eq!(later(&mut fixture, 100), wanted);
 }
 
+/// Two members of many are on this node.
+#[test]
+fn g14_members_on_other_nodes_count() {
+    let (mut fixture, c, _, bob) = two();
+    let users: Vec<String> = (0..98).map(|n| format!("u{n}")).collect();
+    let mut members: Vec<&str> = users.iter().map(String::as_str).collect();
+    members.extend(["alice", "bob"]);
+    fixture.refreshed(&c, 4, &members);
+    let view = View { logs: vec![LogId::from(&c)], users: Vec::new() };
+    fixture.frame(bob, ClientFrame::View(view));
+    let told_after = |fixture: &mut Fixture, ms, n| {
+        let id = MessageId::mint(Timestamp::from_unix_ms(n), 1);
+        fixture.input(Input::Signal(Signal::Receipts(ReceiptsSignal {
+            channel_id: c.clone(),
+            delivered: vec![(user("u7"), id)],
+            read: Vec::new(),
+            archived: Vec::new(),
+        })));
+        fixture.now = fixture.now.plus(Duration::from_millis(ms));
+        fixture.input(Input::Time);
+        fixture.delivered().len()
+    };
+    assert_eq!(told_after(&mut fixture, 0, 1), 1);
+    assert_eq!(told_after(&mut fixture, 4_900, 2), 0);
+    assert_eq!(told_after(&mut fixture, 100, 3), 1);
+    // In a larger channel they are read.
+    members.push("u98");
+    fixture.refreshed(&c, 5, &members);
+    assert_eq!(told_after(&mut fixture, 60_000, 4), 0);
+}
+
 #[test]
 fn g14_what_clients_got_is_passed_on_and_only_for_members() {
     let (mut fixture, c, _, bob) = two();
