@@ -22,11 +22,13 @@ use crate::functions::TOKEN_SECRET;
 use crate::meetings::{hears, joins, meeting};
 
 const NEEDLE: &str = "needle-that-must-be-nowhere";
+/// After this time nothing that was said may be in a node's memory.
+const HELD_AT_MOST: Duration = Duration::from_secs(15);
 /// Sent to a channel that keeps it.
 const CONTROL: &str = "control-that-must-be-found";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g15_what_was_said_is_in_no_table_stream_file_or_log() {
+async fn g15_what_was_said_is_in_no_table_stream_file_log_or_memory() {
     logs::own();
     let redis = RedisServer::start(Flavor::Redis);
     for (name, value) in [
@@ -79,6 +81,8 @@ async fn g15_what_was_said_is_in_no_table_stream_file_or_log() {
     bob.hears(&kept, CONTROL).await;
     // Arguments in the slow log are cut, so it needs a short one.
     assert_eq!(redis.command(&["SET", "ink:{control}:x", CONTROL]), "OK");
+    tokio::time::sleep(HELD_AT_MOST).await;
+    let memory = node.memory();
     drop(node);
 
     // BGREWRITEAOF and SAVE write every key there is.
@@ -90,6 +94,7 @@ async fn g15_what_was_said_is_in_no_table_stream_file_or_log() {
     let files = |directory: &Path| read_all(directory);
     let (own, node_log) = (logs::text(logs::own()), logs::text(&log));
     for (place, bytes, holds_control) in [
+        ("the node's memory", memory, true),
         ("the tables", files(data.path()), true),
         ("the append-only file and the snapshot", files(redis.directory()), true),
         ("the slow log", slow.into_bytes(), true),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,6 +156,35 @@ impl NodeProcess {
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         self.status("VmRSS:") * 1024
+    }
+
+    /// Everything in its memory that it may write: heap, stacks, and what is mapped.
+    ///
+    /// # Panics
+    /// If the kernel does not show it.
+    #[must_use]
+    pub fn memory(&self) -> Vec<u8> {
+        let of = |file: &str| format!("/proc/{}/{file}", self.process.id());
+        let maps = std::fs::read_to_string(of("maps")).expect("its regions");
+        let memory = File::open(of("mem")).expect("the right to read a child's memory");
+        let mut bytes = Vec::new();
+        for region in maps.lines() {
+            let mut fields = region.split(' ');
+            let Some((from, to)) = fields.next().and_then(|range| range.split_once('-')) else {
+                continue;
+            };
+            if !fields.next().is_some_and(|rights| rights.starts_with("rw")) {
+                continue;
+            }
+            let address = |hex| u64::from_str_radix(hex, 16).expect("an address");
+            let length = usize::try_from(address(to) - address(from)).expect("a length");
+            let mut part = vec![0; length];
+            // A region may have ended meanwhile.
+            if memory.read_exact_at(&mut part, address(from)).is_ok() {
+                bytes.extend_from_slice(&part);
+            }
+        }
+        bytes
     }
 
     /// Number of threads; 0 after it has ended.
