@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future;
 use memory::{ManualClock, MemoryBus};
 use messaging::ports::{
-    EventBus, Held, Notice, Offered, Published, ReceiptBook, ReceiptMarks, Spool,
+    BusError, EventBus, Held, Notice, Offered, Published, ReceiptBook, ReceiptMarks, Spool,
 };
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp, UserId, WorkspaceId, limits};
 use protocol::publication::Publication;
@@ -47,6 +47,7 @@ suite! {
     g13_an_entry_is_taken_by_one_archiver_and_removed_for_good
     g13_a_spool_says_how_much_waits_and_since_when
     g13_a_full_spool_takes_nothing_more
+    g13_a_spool_that_is_too_long_is_not_read_for_a_page
     g13_a_workspace_is_noted_until_it_is_forgotten
     g14_receipts_only_grow_and_are_pushed
 }
@@ -102,6 +103,23 @@ async fn g13_what_is_delivered_is_pushed_and_waits_to_be_stored(fixture: &Fixtur
     assert_eq!(waiting[0].message().unwrap().message, long.message().unwrap());
     assert_eq!(fixture.spool.waiting(&acme(), &channel(9)).await.unwrap(), []);
     assert_eq!(fixture.spool.waiting(&"w".parse().unwrap(), &channel(1)).await.unwrap(), []);
+}
+
+async fn g13_a_spool_that_is_too_long_is_not_read_for_a_page(fixture: &Fixture) {
+    let fill = |from: usize, to: usize| {
+        future::join_all((from..to).map(async |n| {
+            let publication = message(&channel(2), u64::try_from(n).unwrap());
+            assert_eq!(offer(fixture, &publication, "a").await, ACCEPTED);
+        }))
+    };
+    fill(0, limits::SPOOL_LOOK_MAX).await;
+    assert_eq!(fixture.spool.waiting(&acme(), &channel(1)).await.unwrap(), []);
+    fill(limits::SPOOL_LOOK_MAX, limits::SPOOL_LOOK_MAX + 1).await;
+    let refused = fixture.spool.waiting(&acme(), &channel(1)).await;
+    assert!(matches!(refused, Err(BusError::Refused(_))), "{refused:?}");
+    let taken = fixture.spool.claim(&acme(), "one", 1).await.unwrap();
+    fixture.spool.remove(&acme(), &[taken[0].id]).await.unwrap();
+    assert_eq!(fixture.spool.waiting(&acme(), &channel(1)).await.unwrap(), []);
 }
 
 async fn g13_a_repetition_changes_nothing_and_another_message_is_a_conflict(fixture: &Fixture) {

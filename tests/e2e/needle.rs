@@ -31,16 +31,7 @@ const CONTROL: &str = "control-that-must-be-found";
 async fn g15_what_was_said_is_in_no_table_stream_file_log_or_memory() {
     logs::own();
     let redis = RedisServer::start(Flavor::Redis);
-    for (name, value) in [
-        ("appendonly", "yes"),
-        ("save", "1 1"),
-        // A compressed text would not be found.
-        ("rdbcompression", "no"),
-        ("slowlog-log-slower-than", "0"),
-        ("slowlog-max-len", "100000"),
-    ] {
-        assert_eq!(redis.command(&["CONFIG", "SET", name, value]), "OK", "{name}");
-    }
+    keeps_all(&redis);
     let monitored = monitor(redis.port());
     let data = tempfile::tempdir().unwrap();
     let engine = Arc::new(Engine::start(EngineData::Directory(data.path().to_owned())).unwrap());
@@ -71,9 +62,9 @@ async fn g15_what_was_said_is_in_no_table_stream_file_log_or_memory() {
     let (alice, bob) = (cluster.person("alice").await, cluster.person("bob").await);
     joins(&alice, &channel).await;
     joins(&bob, &channel).await;
+    let needle = MessageText::parse(NEEDLE.to_owned()).unwrap();
     for _ in 0..10 {
-        let text = MessageText::parse(NEEDLE.to_owned()).unwrap();
-        alice.client.say(&channel, text).await.unwrap();
+        alice.client.say(&channel, needle.clone()).await.unwrap();
     }
     let all: Vec<_> = (1..=10).map(|n| (n, NEEDLE, 0)).collect();
     hears(&bob, &all).await;
@@ -91,12 +82,11 @@ async fn g15_what_was_said_is_in_no_table_stream_file_log_or_memory() {
     eventually("the monitor saw the control", SOON, async || contains(&monitored.lock(), CONTROL))
         .await;
     let monitored = monitored.lock().clone();
-    let files = |directory: &Path| read_all(directory);
     let (own, node_log) = (logs::text(logs::own()), logs::text(&log));
     for (place, bytes, holds_control) in [
         ("the node's memory", memory, true),
-        ("the tables", files(data.path()), true),
-        ("the append-only file and the snapshot", files(redis.directory()), true),
+        ("the tables", read_all(data.path()), true),
+        ("the append-only file and the snapshot", read_all(redis.directory()), true),
         ("the slow log", slow.into_bytes(), true),
         ("the monitor", monitored, true),
         ("the functions' log", own.into_bytes(), false),
@@ -105,6 +95,20 @@ async fn g15_what_was_said_is_in_no_table_stream_file_log_or_memory() {
         assert!(!bytes.is_empty(), "{place} has something");
         assert_eq!(contains(&bytes, CONTROL), holds_control, "the control in {place}");
         assert!(!contains(&bytes, NEEDLE), "the needle is in {place}");
+    }
+}
+
+/// Makes a server write down whatever it can.
+fn keeps_all(redis: &RedisServer) {
+    for (name, value) in [
+        ("appendonly", "yes"),
+        ("save", "1 1"),
+        // A compressed text would not be found.
+        ("rdbcompression", "no"),
+        ("slowlog-log-slower-than", "0"),
+        ("slowlog-max-len", "100000"),
+    ] {
+        assert_eq!(redis.command(&["CONFIG", "SET", name, value]), "OK", "{name}");
     }
 }
 

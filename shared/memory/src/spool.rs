@@ -105,6 +105,9 @@ impl Spool for MemoryBus {
     ) -> Result<Vec<SpoolEntry>, BusError> {
         let state = self.state.lock();
         let Some(spool) = state.spools.of.get(workspace) else { return Ok(Vec::new()) };
+        if spool.entries.len() > limits::SPOOL_LOOK_MAX {
+            return Err(BusError::Refused("too much waits to be stored".into()));
+        }
         let entries = spool.entries.iter().map(|(id, waiting)| waiting.decode(*id));
         let is_of_channel = |entry: &SpoolEntry| {
             entry.publication.channel().is_some_and(|to| to.channel_id == *channel)

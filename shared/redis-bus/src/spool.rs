@@ -166,7 +166,7 @@ impl Spool for RedisBus {
         workspace: &WorkspaceId,
         channel: &ChannelId,
     ) -> Result<Vec<SpoolEntry>, BusError> {
-        let (mut from, mut found) = ("-".to_owned(), Vec::new());
+        let (mut from, mut found, mut looked) = ("-".to_owned(), Vec::new(), 0);
         loop {
             let mut cmd = redis::cmd("XRANGE");
             let count = limits::SPOOL_READ_ENTRIES_MAX;
@@ -174,6 +174,10 @@ impl Spool for RedisBus {
             let elements: Vec<Value> = self.ask(cmd).await?;
             let last = elements.last().and_then(codec::id_of_stream);
             let is_last = elements.len() < count;
+            looked += elements.len();
+            if looked > limits::SPOOL_LOOK_MAX {
+                return Err(BusError::Refused("too much waits to be stored".into()));
+            }
             let is_of_channel = |entry: &SpoolEntry| {
                 entry.publication.channel().is_some_and(|to| to.channel_id == *channel)
             };

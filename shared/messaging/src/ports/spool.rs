@@ -71,7 +71,7 @@ pub trait Spool: Send + Sync + Debug {
     /// wrote in an unknown form is left out.
     ///
     /// # Errors
-    /// [`BusError`].
+    /// [`BusError`]; also if more than [`model::limits::SPOOL_LOOK_MAX`] wait in the workspace.
     async fn waiting(
         &self,
         workspace: &WorkspaceId,
