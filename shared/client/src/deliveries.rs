@@ -139,15 +139,19 @@ impl Deliveries {
         }
     }
 
-    /// Starts with what a store kept: all of it is sent again, but for what was refused for good.
-    /// Changes are noted for the store from now on.
+    /// Starts with what an earlier client kept: all of it is sent again, but for what was refused for
+    /// good.
     pub(crate) fn restore(&mut self, deliveries: Vec<Delivery>) {
         for Delivery { channel_id, id, text, state } in deliveries {
             let newest = self.newest.entry(channel_id.clone()).or_insert(id);
             *newest = id.max(*newest);
             self.put((channel_id, id), text, state);
         }
-        self.unsaved = Some(BTreeSet::new());
+    }
+
+    /// Notes changes for a store from now on, and what is there already.
+    pub(crate) fn save_from_now(&mut self) {
+        self.unsaved = Some(self.kept.keys().cloned().collect());
     }
 
     /// What a store has to write: messages, or `None` for those that are not kept any more.
