@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checker::{ClientId, Event as Noted, Meeting, Shown};
-use client::{Api, Backoff, Client, Config, Event, Inbox, Source, View};
+use checker::{ClientId, Delivering, Event as Noted, Meeting, Shown};
+use client::{
+    Api, Backoff, Client, Config, Delivery, DeliveryState, DeliveryWaits, Event, Inbox, Source,
+    View,
+};
 use memory::SeededRng;
 use model::{ChannelId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
 use parking_lot::Mutex;
@@ -41,6 +44,8 @@ pub(crate) struct Setup {
     pub overlap: Duration,
     /// Planted bug 7: drops every message older than the newest one as a duplicate.
     pub drops_older: bool,
+    /// What an earlier process of the device had in its outbox.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// The program that uses the client.
@@ -57,6 +62,8 @@ struct Program {
     joined: Mutex<BTreeMap<ChannelId, bool>>,
     /// What it heard there.
     heard: Mutex<BTreeSet<MessageId>>,
+    /// The outbox as the device's disk has it.
+    disk: Mutex<Vec<Delivery>>,
     recorder: Recorder,
 }
 
@@ -64,7 +71,8 @@ impl Person {
     /// Starts a client and its program.
     #[must_use]
     pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, rng: &SeededRng) -> Self {
-        let Setup { id, user, cursor, overlap, drops_older } = setup;
+        let Setup { id, user, cursor, overlap, drops_older, deliveries } = setup;
+        let disk = Mutex::new(deliveries.clone());
         recorder.note(Noted::Starts { client: id, user: user.clone() });
         let has_cursor = cursor.is_some();
         let config = Config {
@@ -75,6 +83,8 @@ impl Person {
             // new to the client, a page of the default size may not reach back so far, and even the
             // largest one may not: then the person scrolls up.
             first_visit_messages: limits::PAGE_ROWS_MAX,
+            deliveries,
+            delivery_waits: WAITS,
             ..Config::new(api.clone())
         };
         let (client, events) = Client::start(config);
@@ -87,6 +97,7 @@ impl Person {
             present: Mutex::default(),
             joined: Mutex::default(),
             heard: Mutex::default(),
+            disk,
             recorder: recorder.clone(),
         });
         let shown = client.clone();
@@ -145,6 +156,17 @@ impl Person {
         sleep(Duration::from_millis(20)).await;
         self.program.joined.lock().insert(channel.clone(), false);
         self.client.join(channel);
+    }
+
+    /// What the outbox has on the device's disk.
+    #[must_use]
+    pub(crate) fn disk(&self) -> Vec<Delivery> {
+        self.program.disk.lock().clone()
+    }
+
+    /// Kills the device's process.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
     }
 
     /// What the device shows about a user, if it was told.
@@ -218,11 +240,17 @@ impl Program {
                     restarted.insert(channel.clone());
                     self.recorder.note(Noted::Restarts { client, channel });
                 }
+                Event::Delivery { channel_id: channel, id, state } => {
+                    // A program learns what is on the disk, as from a client with a store.
+                    *self.disk.lock() = shown.deliveries();
+                    if matches!(state, DeliveryState::Failed { .. }) {
+                        self.recorder.note(Noted::Delivering(Delivering::Failed { channel, id }));
+                    }
+                }
                 Event::Channel { .. }
                 | Event::Read { .. }
                 | Event::Typing { .. }
                 | Event::Receipts { .. }
-                | Event::Delivery { .. }
                 | Event::Joined { .. }
                 | Event::NotJoined { .. }
                 | Event::Said { .. }
@@ -327,6 +355,12 @@ const fn is_frame(event: &Event) -> bool {
     )
 }
 
+/// Shorter than the default, so that a run sees repetitions.
+const WAITS: DeliveryWaits = DeliveryWaits {
+    archived: Duration::from_secs(5),
+    longest: Duration::from_secs(10),
+    socket: Duration::from_secs(2),
+};
 const MESSAGES_MAX: usize = 100_000;
 /// Messages of the page with which a client starts a channel.
 const A_PAGE: usize = limits::PAGE_ROWS_MAX as usize;
