@@ -228,9 +228,8 @@ impl Program {
                     }
                     for channel in std::mem::take(&mut restarted) {
                         let ids = shown.timeline(&channel).ids();
-                        if let Some(oldest) = ids.first().filter(|_| ids.len() >= A_PAGE) {
-                            let program = Arc::clone(&self);
-                            tokio::spawn(program.scroll_up(api.clone(), channel, *oldest));
+                        if ids.len() >= A_PAGE {
+                            tokio::spawn(Arc::clone(&self).scroll_up(api.clone(), channel));
                         }
                     }
                 }
@@ -287,20 +286,21 @@ impl Program {
         }
     }
 
-    /// Reads a channel's history from here back to its beginning, with its threads.
-    async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId, from: MessageId) {
-        let mut logs = vec![(LogId::from(channel), Some(from))];
-        while let Some((log, from)) = logs.pop() {
-            for Message { channel_id, id, replies, .. } in self.scroll(&api, &log, from).await {
+    /// Reads a channel's history back to its beginning, with its threads. What is here already says not
+    /// from where on: older messages than those of the newest page may have been pushed late.
+    async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId) {
+        let mut logs = vec![LogId::from(channel)];
+        while let Some(log) = logs.pop() {
+            for Message { channel_id, id, replies, .. } in self.scroll(&api, &log).await {
                 if replies.is_some() {
-                    logs.push((LogId::new(channel_id, Some(id)), None));
+                    logs.push(LogId::new(channel_id, Some(id)));
                 }
             }
         }
     }
 
-    async fn scroll(&self, api: &Api, log: &LogId, from: Option<MessageId>) -> Vec<Message> {
-        let (mut offset, mut attempts, mut read) = (from, 0, Vec::new());
+    async fn scroll(&self, api: &Api, log: &LogId) -> Vec<Message> {
+        let (mut offset, mut attempts, mut read) = (None, 0, Vec::new());
         while attempts < SCROLLS_MAX {
             attempts += 1;
             let limit = limits::PAGE_ROWS_MAX;
