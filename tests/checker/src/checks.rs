@@ -191,7 +191,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Clients {
     clients: BTreeMap<ClientId, Client>,
-    last_fault_end: Duration,
+    pub(crate) last_fault_end: Duration,
     /// The kind of each fault that began.
     faults: Vec<String>,
 }

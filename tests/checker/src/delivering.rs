@@ -45,6 +45,8 @@ pub enum Delivering {
         channel: ChannelId,
         /// The message.
         id: MessageId,
+        /// When the client sent what is answered.
+        sent: Duration,
         /// Whether a spool or the archive has it now.
         is_kept: bool,
     },
@@ -109,8 +111,8 @@ struct Taken<'a> {
     text: TextDigest,
     /// Where that is in the history, and when.
     taken: (usize, Duration),
-    /// When it was last sent on a socket, and how often.
-    sent: (Duration, u64),
+    /// How often it was sent on a socket.
+    sent: u64,
     /// When it was first accepted.
     accepted: Option<Duration>,
     is_archived: bool,
@@ -155,7 +157,7 @@ pub(crate) fn delivering(
     };
     judge.go_through();
     judge.archived_once();
-    judge.everybody_has_it(members);
+    judge.everybody_has_it(members, bounds.settle);
     judge.nobody_else_has_it(members, bounds.removals_known);
     judge.pages_have_it();
 }
@@ -209,7 +211,7 @@ impl<'a> Judge<'a> {
                         sender,
                         text: *text,
                         taken: (index, *at),
-                        sent: (*at, 0),
+                        sent: 0,
                         accepted: None,
                         is_archived: false,
                         has_failed: false,
@@ -217,8 +219,12 @@ impl<'a> Judge<'a> {
                     };
                     self.taken.insert((channel, *id), taken);
                 }
-                Delivering::Accepted { channel, id, is_kept } => {
-                    self.accepted((channel, *id), *at, *is_kept);
+                Delivering::Accepted { channel, id, sent, is_kept } => {
+                    self.of((channel, *id), |taken| _ = taken.accepted.get_or_insert(*at));
+                    if !is_kept && !self.may_have_lost(*sent, *at) {
+                        let what = format!("{id} in {channel} was accepted, and is nowhere");
+                        self.verdict.note(Check::K16Accepted, what);
+                    }
                 }
                 Delivering::Archived { channel, id, is_stored } => {
                     self.of((channel, *id), |taken| taken.is_archived = true);
@@ -228,7 +234,7 @@ impl<'a> Judge<'a> {
                     }
                 }
                 Delivering::Sent { channel, id } => {
-                    self.of((channel, *id), |taken| taken.sent = (*at, taken.sent.1 + 1));
+                    self.of((channel, *id), |taken| taken.sent += 1);
                 }
                 Delivering::Failed { channel, id } => {
                     self.of((channel, *id), |taken| taken.has_failed = true);
@@ -263,17 +269,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn accepted(&mut self, (channel, id): Key<'a>, at: Duration, is_kept: bool) {
-        let Some(taken) = self.taken.get_mut(&(channel, id)) else { return };
-        let sent_at = taken.sent.0;
-        taken.accepted.get_or_insert(at);
-        if !is_kept && !self.may_have_lost(sent_at, at) {
-            let what =
-                format!("{id} in {channel} was accepted, and neither spool nor archive has it");
-            self.verdict.note(Check::K16Accepted, what);
-        }
-    }
-
     /// A device says only that it has what it was sent.
     fn got(&mut self, client: ClientId, channel: &ChannelId, up_to: MessageId, at: Duration) {
         let seen = self.clients.seen_at(client, channel, up_to);
@@ -301,7 +296,7 @@ impl<'a> Judge<'a> {
             let verdict = &mut *self.verdict;
             verdict.taken += 1;
             verdict.accepted += u64::from(taken.accepted.is_some());
-            verdict.repeated += taken.sent.1.saturating_sub(1);
+            verdict.repeated += taken.sent.saturating_sub(1);
             let is_spread = || self.clients.is_seen(channel, *id);
             match self.stored.get(&(*channel, *id)) {
                 Some(item) => {
@@ -324,22 +319,30 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// K15: everybody has what the archive has, and shows nothing else but what was lost with its sender.
-    fn everybody_has_it(&mut self, members: &Members) {
+    /// K15, and K7's time: everybody has what the archive has, soon after it was accepted, and shows nothing
+    /// else but what was lost with its sender.
+    fn everybody_has_it(&mut self, members: &Members, settle: Duration) {
         for (name, client) in self.clients.lasting() {
             for (channel, since) in members.channels_of(&client.user) {
                 let since = since.max(client.follows_from);
                 let of_channel = self.stored.keys().filter(|(of, _)| **of == channel);
                 for key in of_channel {
-                    let is_later = self.taken.get(key).is_some_and(|it| it.taken.0 > since);
-                    if !is_later {
+                    let Some(taken) = self.taken.get(key).filter(|it| it.taken.0 > since) else {
                         continue;
-                    }
+                    };
                     self.verdict.deliveries += 1;
-                    if self.clients.seen_at(name, key.0, key.1).is_none() {
+                    let Some(seen) = self.clients.seen_at(name, key.0, key.1) else {
                         self.verdict.lost += 1;
                         let what = format!("{name:?} misses {} in {channel}", key.1);
                         self.verdict.note(Check::K15Archived, what);
+                        continue;
+                    };
+                    let Some(accepted) = taken.accepted else { continue };
+                    let took = seen.saturating_sub(accepted.max(self.clients.last_fault_end));
+                    self.verdict.slowest = self.verdict.slowest.max(took);
+                    if took > settle {
+                        let what = format!("{} reached {name:?} {took:?} after that", key.1);
+                        self.verdict.note(Check::K7Alive, what);
                     }
                 }
             }
@@ -393,7 +396,7 @@ impl<'a> Judge<'a> {
                 let is_here = from.is_none_or(|from| *id >= from) && !ids.contains(id);
                 if is_here
                     && !self.history.lost.contains(id)
-                    && !self.may_have_lost(taken.sent.0.min(accepted), *at)
+                    && !self.may_have_lost(taken.taken.1, *at)
                 {
                     let what = format!("a page of {channel} lacks {id}, accepted at {accepted:?}");
                     self.verdict.note(Check::K15Archived, what);

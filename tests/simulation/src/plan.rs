@@ -63,6 +63,8 @@ pub struct Plan {
     pub deliver_every_ms: Option<RangeInclusive<u64>>,
     /// Such channels per workspace.
     pub delivering_rooms: u32,
+    /// Whether runs of the function `archive` are killed.
+    pub archive_dies: bool,
     /// After one of so many messages, the process of the device dies.
     pub dies_one_in: u64,
     /// One of so many of these devices never comes back.
@@ -110,6 +112,7 @@ impl Plan {
             meet_every_ms: None,
             deliver_every_ms: None,
             delivering_rooms: 2,
+            archive_dies: true,
             dies_one_in: 25,
             lost_one_in: 3,
             types: false,

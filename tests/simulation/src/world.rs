@@ -232,7 +232,8 @@ impl World {
             clock: self.clock.off_by(skew(&rng, OFF_MS_MAX)),
             plant: wiring.plant.clone(),
         };
-        self.spawn(archive(environment, rng, self.plan.faulty));
+        let killed_for = if self.plan.archive_dies { self.plan.faulty } else { Duration::ZERO };
+        self.spawn(archive(environment, rng, killed_for));
     }
 
     /// Runs a task until it ends or the world does.

@@ -66,8 +66,13 @@ impl Pen {
         self.says(Delivering::Sent { channel, id });
     }
 
+    /// The answer to what was sent last.
     fn accepted(&mut self, n: u64, is_kept: bool) {
-        self.says(Delivering::Accepted { channel: channel(), id: id(n), is_kept });
+        let is_sent = |(_, event): &&(Duration, Event)| {
+            matches!(event, Event::Delivering(Delivering::Sent { .. }))
+        };
+        let sent = self.0.events.iter().rfind(is_sent).unwrap().0;
+        self.says(Delivering::Accepted { channel: channel(), id: id(n), sent, is_kept });
     }
 
     fn seen(&mut self, client: u32, n: u64) {
@@ -217,6 +222,18 @@ fn k15_everybody_has_what_is_stored_and_shows_nothing_else() {
     besides.breaks(Check::K15Archived);
     besides.0.lost.insert(id(1));
     besides.holds();
+}
+
+#[test]
+fn k15_what_is_accepted_arrives_soon() {
+    let mut pen = Pen::with_members();
+    pen.takes(1);
+    pen.accepted(1, true);
+    pen.seen(1, 1);
+    pen.1 += 5_000;
+    pen.seen(2, 1);
+    pen.archived(1);
+    pen.breaks(Check::K7Alive);
 }
 
 #[test]

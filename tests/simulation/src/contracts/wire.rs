@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use checker::{ClientId, Delivering, Event, Meeting, SocketId};
@@ -60,8 +61,8 @@ struct Recorded {
     /// Channels that the client left, with the number of what it asked next: its answer shows that the
     /// node knows.
     leaving: BTreeMap<ChannelId, Option<u64>>,
-    /// What the client sent and no node has answered.
-    sends: BTreeMap<u64, (ChannelId, MessageId)>,
+    /// What the client sent, and when, and no node has answered.
+    sends: BTreeMap<u64, (ChannelId, MessageId, Duration)>,
     /// The receipts that the client was told.
     receipts: BTreeMap<(ChannelId, UserId), MessageId>,
 }
@@ -170,7 +171,8 @@ impl Recorded {
             }
             Ok(ClientFrame::Send(SendFrame { reference, channel_id: channel, id, .. })) => {
                 if self.wire.truth.is_some() {
-                    self.sends.insert(reference, (channel.clone(), id));
+                    let sent = self.wire.recorder.elapsed();
+                    self.sends.insert(reference, (channel.clone(), id, sent));
                     self.note_delivering(Delivering::Sent { channel, id });
                 }
                 for asked in self.leaving.values_mut() {
@@ -221,9 +223,9 @@ impl Recorded {
 
     fn accepted(&mut self, reference: u64) {
         let Some(truth) = &self.wire.truth else { return };
-        if let Some((channel, id)) = self.sends.remove(&reference) {
+        if let Some((channel, id, sent)) = self.sends.remove(&reference) {
             let is_kept = truth.is_kept(&channel, id);
-            self.note_delivering(Delivering::Accepted { channel, id, is_kept });
+            self.note_delivering(Delivering::Accepted { channel, id, sent, is_kept });
         }
     }
 
