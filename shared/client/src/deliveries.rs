@@ -464,12 +464,28 @@ impl Deliveries {
     }
 
     fn fail(&mut self, key: Key, code: String) {
+        if code == ErrorCode::IdOutOfRange.as_str() {
+            self.lower_newest(&key);
+        }
         if let Some(kept) = self.kept.get_mut(&key) {
             let state = DeliveryState::Failed { code };
             (kept.stage, kept.state) = (Stage::Failed, state.clone());
             self.note_unsaved(&key);
             self.changes.push_back((key, state));
         }
+    }
+
+    /// Forgets an id of a time that is not now, as of a device whose clock was minutes ahead: what sorts
+    /// after it would be refused, too, until that time has come.
+    fn lower_newest(&mut self, (channel, id): &Key) {
+        let is_before = |((of, other), kept): &(&Key, &Kept)| {
+            of == channel && other < id && kept.stage != Stage::Failed
+        };
+        let before = self.kept.iter().filter(is_before).map(|((_, id), _)| *id).max();
+        match before {
+            Some(before) => self.newest.insert(channel.clone(), before),
+            None => self.newest.remove(channel),
+        };
     }
 
     /// What the program is to be told, in order.
