@@ -197,7 +197,7 @@ impl Program {
         shown: Client,
     ) {
         let (client, mut follows) = (self.id, false);
-        let mut restarted = BTreeSet::new();
+        let (mut restarted, mut known) = (BTreeSet::new(), BTreeSet::new());
         while let Some(event) = events.recv().await {
             if is_frame(&event) {
                 self.recorder.frame();
@@ -222,6 +222,11 @@ impl Program {
                 }
                 Event::Resync { .. } => self.recorder.note(Noted::Resynced { client }),
                 Event::CaughtUp { .. } => {
+                    // Of a channel that is new, the client reads the newest page.
+                    let channels: Vec<ChannelId> =
+                        shown.inbox().timelines().map(|(channel, _)| channel.clone()).collect();
+                    let new = channels.into_iter().filter(|channel| known.insert(channel.clone()));
+                    restarted.extend(new.filter(|_| follows));
                     if !follows {
                         follows = true;
                         self.recorder.note(Noted::Follows { client });
