@@ -50,6 +50,9 @@ pub struct Config {
     pub cursor: Option<String>,
     /// The messages that the client already has.
     pub inbox: Inbox,
+    /// What the outbox of channels that deliver first starts with, for a program that keeps
+    /// [`Client::deliveries`] by itself.
+    pub deliveries: Vec<Delivery>,
     /// The file that keeps them, if there is one.
     pub store: Option<Store>,
     /// How many messages to read from a channel that is new to this client, at most 100.
@@ -93,6 +96,7 @@ impl Config {
             api,
             cursor: None,
             inbox: Inbox::new(MESSAGES_MAX),
+            deliveries: Vec::new(),
             store: None,
             first_visit_messages: limits::PAGE_MESSAGES_DEFAULT,
             events_max: EVENTS_MAX,
@@ -167,7 +171,8 @@ impl Client {
         let now = Instant::now();
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());
         let mut task_backoff = backoff.fork();
-        let deliveries = Deliveries::new(config.delivery_waits, task_backoff.fork(), now);
+        let mut deliveries = Deliveries::new(config.delivery_waits, task_backoff.fork(), now);
+        deliveries.restore(config.deliveries);
         let deliveries = Outgoing::new(deliveries);
         if let Some(store) = config.store {
             save(store, &mut shared, &deliveries, &status, events_max);

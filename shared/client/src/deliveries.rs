@@ -139,15 +139,19 @@ impl Deliveries {
         }
     }
 
-    /// Starts with what a store kept: all of it is sent again, but for what was refused for good.
-    /// Changes are noted for the store from now on.
+    /// Starts with what an earlier client kept: all of it is sent again, but for what was refused for
+    /// good.
     pub(crate) fn restore(&mut self, deliveries: Vec<Delivery>) {
         for Delivery { channel_id, id, text, state } in deliveries {
             let newest = self.newest.entry(channel_id.clone()).or_insert(id);
             *newest = id.max(*newest);
             self.put((channel_id, id), text, state);
         }
-        self.unsaved = Some(BTreeSet::new());
+    }
+
+    /// Notes changes for a store from now on, and what is there already.
+    pub(crate) fn save_from_now(&mut self) {
+        self.unsaved = Some(self.kept.keys().cloned().collect());
     }
 
     /// What a store has to write: messages, or `None` for those that are not kept any more.
@@ -460,12 +464,28 @@ impl Deliveries {
     }
 
     fn fail(&mut self, key: Key, code: String) {
+        if code == ErrorCode::IdOutOfRange.as_str() {
+            self.lower_newest(&key);
+        }
         if let Some(kept) = self.kept.get_mut(&key) {
             let state = DeliveryState::Failed { code };
             (kept.stage, kept.state) = (Stage::Failed, state.clone());
             self.note_unsaved(&key);
             self.changes.push_back((key, state));
         }
+    }
+
+    /// Forgets an id of a time that is not now, as of a device whose clock was minutes ahead: what sorts
+    /// after it would be refused, too, until that time has come.
+    fn lower_newest(&mut self, (channel, id): &Key) {
+        let is_before = |((of, other), kept): &(&Key, &Kept)| {
+            of == channel && other < id && kept.stage != Stage::Failed
+        };
+        let before = self.kept.iter().filter(is_before).map(|((_, id), _)| *id).max();
+        match before {
+            Some(before) => self.newest.insert(channel.clone(), before),
+            None => self.newest.remove(channel),
+        };
     }
 
     /// What the program is to be told, in order.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{ChangeId, ChannelId, LogId, MessageId, Rev, TextDigest, UserId};
 
 use crate::counts::counted;
+use crate::delivering::{delivering, opened};
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::lasting::lasting;
 use crate::meetings::meetings;
@@ -24,8 +25,9 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     verdict.removals = members.removals();
     let began = |(_, event): &&(Duration, Event)| matches!(event, Event::FaultBegan { .. });
     verdict.faults = history.events.iter().filter(began).count() as u64;
-    stored_once(history, &sends, &mut verdict);
-    in_order(history, &sends, &mut verdict);
+    let first = opened(history);
+    stored_once(history, &sends, &first, &mut verdict);
+    in_order(history, &sends, &first, &mut verdict);
     let posted = sends.posted(history);
     no_leak(history, &clients, &members, &posted, &mut verdict);
     delivered(history, &sends, &clients, &members, bounds, &mut verdict);
@@ -37,6 +39,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     lasting(history, &mut verdict);
     let users = clients.clients.iter().map(|(id, client)| (*id, client.user.clone())).collect();
     meetings(history, &users, &members, bounds, &mut verdict);
+    delivering(history, &clients, &members, bounds, &mut verdict);
     verdict
 }
 
@@ -110,10 +113,15 @@ impl Sends {
     }
 }
 
-/// K1.
-fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
+/// K1, but for channels that deliver first.
+fn stored_once(
+    history: &History,
+    sends: &Sends,
+    first: &BTreeSet<&ChannelId>,
+    verdict: &mut Verdict,
+) {
     let mut items: HashMap<_, Vec<MessageId>> = HashMap::new();
-    for item in &history.stored {
+    for item in history.stored.iter().filter(|item| !first.contains(&item.log.channel_id)) {
         items.entry((&item.log, &item.sender, item.text)).or_default().push(item.id);
     }
     for (name, send) in &sends.0 {
@@ -144,15 +152,16 @@ fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
     }
 }
 
-/// K3.
-fn in_order(history: &History, sends: &Sends, verdict: &mut Verdict) {
+/// K3. What channels that deliver first show may not be stored: see K15.
+fn in_order(history: &History, sends: &Sends, first: &BTreeSet<&ChannelId>, verdict: &mut Verdict) {
     let stored: BTreeSet<_> = history.stored.iter().map(|item| (&item.log, item.id)).collect();
     for shown in &history.shown {
         let client = shown.client;
         if !shown.ids.is_sorted_by(|one, next| one < next) {
             verdict.note(Check::K3Order, format!("{client:?} shows {} out of order", shown.log));
         }
-        for id in shown.ids.iter().filter(|id| !stored.contains(&(&shown.log, **id))) {
+        let ids = shown.ids.iter().filter(|_| !first.contains(&shown.log.channel_id));
+        for id in ids.filter(|id| !stored.contains(&(&shown.log, **id))) {
             verdict.note(Check::K3Order, format!("{client:?} shows {id}, which is not stored"));
         }
     }
@@ -167,9 +176,9 @@ fn in_order(history: &History, sends: &Sends, verdict: &mut Verdict) {
 
 /// What one client saw.
 #[derive(Debug)]
-struct Client {
-    user: UserId,
-    follows_from: usize,
+pub(crate) struct Client {
+    pub(crate) user: UserId,
+    pub(crate) follows_from: usize,
     leaves: bool,
     resyncs: u32,
     /// When each message first arrived.
@@ -180,9 +189,9 @@ struct Client {
 }
 
 #[derive(Debug)]
-struct Clients {
+pub(crate) struct Clients {
     clients: BTreeMap<ClientId, Client>,
-    last_fault_end: Duration,
+    pub(crate) last_fault_end: Duration,
     /// The kind of each fault that began.
     faults: Vec<String>,
 }
@@ -211,6 +220,31 @@ impl Clients {
             }
         }
         all
+    }
+
+    /// The user of a client.
+    pub(crate) fn user(&self, client: ClientId) -> Option<&UserId> {
+        self.clients.get(&client).map(|client| &client.user)
+    }
+
+    /// Clients that are there at the end.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.clients.iter().filter(|(_, client)| !client.leaves).map(|(id, it)| (*id, it))
+    }
+
+    /// When a message of a channel's main log first reached a client.
+    pub(crate) fn seen_at(
+        &self,
+        client: ClientId,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Option<Duration> {
+        self.clients.get(&client)?.seen.get(&(channel.into(), id)).copied()
+    }
+
+    /// Whether it reached anybody.
+    pub(crate) fn is_seen(&self, channel: &ChannelId, id: MessageId) -> bool {
+        self.clients.keys().any(|client| self.seen_at(*client, channel, id).is_some())
     }
 }
 

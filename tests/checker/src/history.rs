@@ -1,6 +1,6 @@
 //! What a run did and saw, as one sequence of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
@@ -8,6 +8,7 @@ use model::{
     UserId,
 };
 
+use crate::delivering::Delivering;
 use crate::lasting::Lasting;
 use crate::meetings::Meeting;
 use crate::presence::Viewed;
@@ -188,6 +189,8 @@ pub enum Event {
     },
     /// Something happens in a channel that keeps nothing.
     Meeting(Meeting),
+    /// Something happens in a channel that delivers first.
+    Delivering(Delivering),
     /// A fault begins.
     FaultBegan {
         /// What is broken, and how.
@@ -266,6 +269,8 @@ pub struct History {
     pub viewed: Vec<Viewed>,
     /// What is left at the end.
     pub lasting: Lasting,
+    /// Messages that Redis lost while they waited to be stored.
+    pub lost: BTreeSet<MessageId>,
 }
 
 impl History {

@@ -14,7 +14,8 @@ pub struct Bounds {
     pub resyncs_per_fault: u32,
     /// How many more it may get in any case.
     pub resyncs_besides: u32,
-    /// Whether a fault of this kind explains that the session of a channel that keeps nothing ends.
+    /// Whether a fault of this kind explains that the session of a channel that keeps nothing ends, and
+    /// that what was not stored yet is lost: Redis loses data.
     pub ends_sessions: fn(&str) -> bool,
     /// How soon a removal is known where nothing is kept, at the latest.
     pub removals_known: Duration,
@@ -62,6 +63,10 @@ pub enum Check {
     K13Lasting,
     /// Clients show who is there, and nobody else.
     K14Present,
+    /// What was sent in a channel that delivers first is stored once, and everybody has it.
+    K15Archived,
+    /// What is accepted is kept, and no receipt is ahead of what a device said.
+    K16Accepted,
 }
 
 /// One broken rule.
@@ -114,6 +119,18 @@ pub struct Verdict {
     pub missed: u64,
     /// Texts of such channels that are found at the end.
     pub left: u64,
+    /// What outboxes of channels that deliver first took.
+    pub taken: u64,
+    /// How much of it a node accepted.
+    pub accepted: u64,
+    /// How much of it is stored.
+    pub archived: u64,
+    /// How often one of them was sent on a socket again.
+    pub repeated: u64,
+    /// What was refused for good, and whose sender knows.
+    pub refused: u64,
+    /// What was accepted, lost by Redis, and whose sender never came back.
+    pub hole: u64,
     /// The broken rules, up to a maximum.
     pub violations: Vec<Violation>,
     /// The number of all broken rules, with those that are not listed.
@@ -154,6 +171,12 @@ impl Verdict {
         self.heard += other.heard;
         self.missed += other.missed;
         self.left += other.left;
+        self.taken += other.taken;
+        self.accepted += other.accepted;
+        self.archived += other.archived;
+        self.repeated += other.repeated;
+        self.refused += other.refused;
+        self.hole += other.hole;
         self.violations_total += other.violations_total;
         self.violations.extend(other.violations);
         self.violations.truncate(LISTED_MAX);
@@ -193,6 +216,14 @@ impl fmt::Display for Verdict {
             write!(
                 f,
                 "; {joins} joins, {said} said, {heard} heard, {missed} told missed, {left} left"
+            )?;
+        }
+        if self.taken > 0 {
+            let Self { taken, accepted, archived, repeated, refused, hole, .. } = self;
+            write!(
+                f,
+                "; delivered first: {taken} sent, {accepted} accepted, {archived} archived, \
+                 {repeated} repeated, {refused} refused, {hole} in the hole"
             )?;
         }
         for violation in &self.violations {

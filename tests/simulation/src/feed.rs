@@ -121,6 +121,12 @@ impl TableLog {
         inserted.is_none_or(|at| at.elapsed() >= age)
     }
 
+    /// Whether an entry was stored.
+    #[must_use]
+    pub(crate) fn has(&self, log: &LogId, id: MessageId) -> bool {
+        self.0.lock().inserted.contains_key(&(log.clone(), id))
+    }
+
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: FeedTrouble) {
         self.0.lock().trouble = trouble;

@@ -110,7 +110,7 @@ impl Functions {
             request = request.header(name, value);
         }
         let request = request.body(Bytes::from(call.body)).ok()?;
-        let handled = Killed { inner: Box::pin(handle(app, request)), polls };
+        let handled = Killed::new(handle(app, request), polls);
         let response = match timeout(limits::SEND_DEADLINE, handled).await {
             Ok(response) => response?,
             // The gateway answers for a function that takes too long.
@@ -142,9 +142,16 @@ async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 
 /// A call that ends unanswered after `polls` polls, like one in a killed environment. Over many
 /// calls, this covers every await point.
-struct Killed<F> {
+pub(crate) struct Killed<F> {
     inner: Pin<Box<F>>,
     polls: Option<u64>,
+}
+
+impl<F: Future> Killed<F> {
+    /// Kills it after so many polls, if at all.
+    pub(crate) fn new(inner: F, polls: Option<u64>) -> Self {
+        Self { inner: Box::pin(inner), polls }
+    }
 }
 
 impl<F: Future> Future for Killed<F> {

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::process::ExitCode;
 
+use checker::Verdict;
 use clap::Parser;
 use simulation::{Plan, Planted, SweepTotals, run, scenario, sweep};
 
@@ -32,7 +33,11 @@ struct Arguments {
     /// With `--planted`: runs the same scenario without the bug.
     #[arg(long)]
     without_bug: bool,
-    /// Runs seeds until a million sends were acknowledged and 20,000 members were removed.
+    /// Worlds in which people do little else than send in channels that deliver first.
+    #[arg(long)]
+    deliver: bool,
+    /// Runs seeds until a million sends were acknowledged and 20,000 members were removed; with
+    /// `--deliver`, until 500,000 messages were sent in channels that deliver first.
     #[arg(long)]
     full: bool,
 }
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
     let plan = |seed: u64| match arguments.planted {
         Some(bug) if arguments.without_bug => scenario::of(bug),
         Some(bug) => Plan { planted: Some(bug), ..scenario::of(bug) },
+        None if arguments.deliver => Plan::delivering_of_seed(seed),
         None => Plan::of_seed(seed),
     };
     let holds = if let Some(seed) = arguments.seed {
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
         say(&report.verdict.to_string());
         report.holds()
     } else if arguments.full {
-        full(&plan)
+        full(&plan, arguments.deliver)
     } else {
         let few = if arguments.planted.is_some() { scenario::SEEDS } else { 0..20 };
         let seeds = arguments.seeds.clone().unwrap_or(few);
@@ -78,10 +84,17 @@ fn main() -> ExitCode {
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn full(plan: &(impl Fn(u64) -> Plan + Sync)) -> bool {
+fn full(plan: &(impl Fn(u64) -> Plan + Sync), delivers: bool) -> bool {
+    let is_enough = |verdict: &Verdict| {
+        if delivers {
+            verdict.taken >= DELIVERED_MIN
+        } else {
+            verdict.acknowledged >= ACKNOWLEDGED_MIN && verdict.removals >= REMOVALS_MIN
+        }
+    };
     let mut all = SweepTotals::default();
     let mut from = 0;
-    while all.verdict.acknowledged < ACKNOWLEDGED_MIN || all.verdict.removals < REMOVALS_MIN {
+    while !is_enough(&all.verdict) {
         let SweepTotals { runs, verdict, faults, failures } =
             sweep(from..from + CHUNK, threads(), false, plan);
         from += CHUNK;
@@ -91,7 +104,8 @@ fn full(plan: &(impl Fn(u64) -> Plan + Sync)) -> bool {
         for (kind, count) in faults {
             *all.faults.entry(kind).or_insert(0) += count;
         }
-        say(&format!("{} seeds: {} acknowledged", all.runs, all.verdict.acknowledged));
+        let Verdict { acknowledged, taken, .. } = all.verdict;
+        say(&format!("{} seeds: {acknowledged} acknowledged, {taken} delivered first", all.runs));
     }
     print(&all);
     all.failures.is_empty()
@@ -117,5 +131,6 @@ fn say(line: &str) {
 }
 
 const ACKNOWLEDGED_MIN: u64 = 1_000_000;
+const DELIVERED_MIN: u64 = 500_000;
 const REMOVALS_MIN: u64 = 20_000;
 const CHUNK: u64 = 200;

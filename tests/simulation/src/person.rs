@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checker::{ClientId, Event as Noted, Meeting, Shown};
-use client::{Api, Backoff, Client, Config, Event, Inbox, Source, View};
+use checker::{ClientId, Delivering, Event as Noted, Meeting, Shown};
+use client::{
+    Api, Backoff, Client, Config, Delivery, DeliveryState, DeliveryWaits, Event, Inbox, Source,
+    View,
+};
 use memory::SeededRng;
 use model::{ChannelId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
 use parking_lot::Mutex;
@@ -41,6 +44,8 @@ pub(crate) struct Setup {
     pub overlap: Duration,
     /// Planted bug 7: drops every message older than the newest one as a duplicate.
     pub drops_older: bool,
+    /// What an earlier process of the device had in its outbox.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// The program that uses the client.
@@ -57,6 +62,8 @@ struct Program {
     joined: Mutex<BTreeMap<ChannelId, bool>>,
     /// What it heard there.
     heard: Mutex<BTreeSet<MessageId>>,
+    /// The outbox as the device's disk has it.
+    disk: Mutex<Vec<Delivery>>,
     recorder: Recorder,
 }
 
@@ -64,7 +71,8 @@ impl Person {
     /// Starts a client and its program.
     #[must_use]
     pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, rng: &SeededRng) -> Self {
-        let Setup { id, user, cursor, overlap, drops_older } = setup;
+        let Setup { id, user, cursor, overlap, drops_older, deliveries } = setup;
+        let disk = Mutex::new(deliveries.clone());
         recorder.note(Noted::Starts { client: id, user: user.clone() });
         let has_cursor = cursor.is_some();
         let config = Config {
@@ -75,6 +83,8 @@ impl Person {
             // new to the client, a page of the default size may not reach back so far, and even the
             // largest one may not: then the person scrolls up.
             first_visit_messages: limits::PAGE_ROWS_MAX,
+            deliveries,
+            delivery_waits: WAITS,
             ..Config::new(api.clone())
         };
         let (client, events) = Client::start(config);
@@ -87,6 +97,7 @@ impl Person {
             present: Mutex::default(),
             joined: Mutex::default(),
             heard: Mutex::default(),
+            disk,
             recorder: recorder.clone(),
         });
         let shown = client.clone();
@@ -147,6 +158,17 @@ impl Person {
         self.client.join(channel);
     }
 
+    /// What the outbox has on the device's disk.
+    #[must_use]
+    pub(crate) fn disk(&self) -> Vec<Delivery> {
+        self.program.disk.lock().clone()
+    }
+
+    /// Kills the device's process.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
+    }
+
     /// What the device shows about a user, if it was told.
     #[must_use]
     pub(crate) fn presence_of(&self, user: &UserId) -> Option<Presence> {
@@ -175,7 +197,7 @@ impl Program {
         shown: Client,
     ) {
         let (client, mut follows) = (self.id, false);
-        let mut restarted = BTreeSet::new();
+        let (mut restarted, mut known) = (BTreeSet::new(), BTreeSet::new());
         while let Some(event) = events.recv().await {
             if is_frame(&event) {
                 self.recorder.frame();
@@ -200,15 +222,19 @@ impl Program {
                 }
                 Event::Resync { .. } => self.recorder.note(Noted::Resynced { client }),
                 Event::CaughtUp { .. } => {
+                    // Of a channel that is new, the client reads the newest page.
+                    let channels: Vec<ChannelId> =
+                        shown.inbox().timelines().map(|(channel, _)| channel.clone()).collect();
+                    let new = channels.into_iter().filter(|channel| known.insert(channel.clone()));
+                    restarted.extend(new.filter(|_| follows));
                     if !follows {
                         follows = true;
                         self.recorder.note(Noted::Follows { client });
                     }
                     for channel in std::mem::take(&mut restarted) {
                         let ids = shown.timeline(&channel).ids();
-                        if let Some(oldest) = ids.first().filter(|_| ids.len() >= A_PAGE) {
-                            let program = Arc::clone(&self);
-                            tokio::spawn(program.scroll_up(api.clone(), channel, *oldest));
+                        if ids.len() >= A_PAGE {
+                            tokio::spawn(Arc::clone(&self).scroll_up(api.clone(), channel));
                         }
                     }
                 }
@@ -218,11 +244,17 @@ impl Program {
                     restarted.insert(channel.clone());
                     self.recorder.note(Noted::Restarts { client, channel });
                 }
+                Event::Delivery { channel_id: channel, id, state } => {
+                    // A program learns what is on the disk, as from a client with a store.
+                    *self.disk.lock() = shown.deliveries();
+                    if matches!(state, DeliveryState::Failed { .. }) {
+                        self.recorder.note(Noted::Delivering(Delivering::Failed { channel, id }));
+                    }
+                }
                 Event::Channel { .. }
                 | Event::Read { .. }
                 | Event::Typing { .. }
                 | Event::Receipts { .. }
-                | Event::Delivery { .. }
                 | Event::Joined { .. }
                 | Event::NotJoined { .. }
                 | Event::Said { .. }
@@ -259,20 +291,21 @@ impl Program {
         }
     }
 
-    /// Reads a channel's history from here back to its beginning, with its threads.
-    async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId, from: MessageId) {
-        let mut logs = vec![(LogId::from(channel), Some(from))];
-        while let Some((log, from)) = logs.pop() {
-            for Message { channel_id, id, replies, .. } in self.scroll(&api, &log, from).await {
+    /// Reads a channel's history back to its beginning, with its threads. What is here already says not
+    /// from where on: older messages than those of the newest page may have been pushed late.
+    async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId) {
+        let mut logs = vec![LogId::from(channel)];
+        while let Some(log) = logs.pop() {
+            for Message { channel_id, id, replies, .. } in self.scroll(&api, &log).await {
                 if replies.is_some() {
-                    logs.push((LogId::new(channel_id, Some(id)), None));
+                    logs.push(LogId::new(channel_id, Some(id)));
                 }
             }
         }
     }
 
-    async fn scroll(&self, api: &Api, log: &LogId, from: Option<MessageId>) -> Vec<Message> {
-        let (mut offset, mut attempts, mut read) = (from, 0, Vec::new());
+    async fn scroll(&self, api: &Api, log: &LogId) -> Vec<Message> {
+        let (mut offset, mut attempts, mut read) = (None, 0, Vec::new());
         while attempts < SCROLLS_MAX {
             attempts += 1;
             let limit = limits::PAGE_ROWS_MAX;
@@ -327,6 +360,12 @@ const fn is_frame(event: &Event) -> bool {
     )
 }
 
+/// Shorter than the default, so that a run sees repetitions.
+const WAITS: DeliveryWaits = DeliveryWaits {
+    archived: Duration::from_secs(5),
+    longest: Duration::from_secs(10),
+    socket: Duration::from_secs(2),
+};
 const MESSAGES_MAX: usize = 100_000;
 /// Messages of the page with which a client starts a channel.
 const A_PAGE: usize = limits::PAGE_ROWS_MAX as usize;

@@ -58,6 +58,17 @@ pub struct Plan {
     pub mark_every_ms: Option<RangeInclusive<u64>>,
     /// Pause between two acts of a device in meetings, in ms. `None`: there are none.
     pub meet_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two messages of a device in channels that deliver first, in ms. `None`: there are
+    /// none.
+    pub deliver_every_ms: Option<RangeInclusive<u64>>,
+    /// Such channels per workspace.
+    pub delivering_rooms: u32,
+    /// Whether runs of the function `archive` are killed.
+    pub archive_dies: bool,
+    /// After one of so many messages, the process of the device dies.
+    pub dies_one_in: u64,
+    /// One of so many of these devices never comes back.
+    pub lost_one_in: u64,
     /// Whether those devices also type in other channels.
     pub types: bool,
     /// Whether clients come and go by themselves.
@@ -99,6 +110,11 @@ impl Plan {
             replies: false,
             mark_every_ms: None,
             meet_every_ms: None,
+            deliver_every_ms: None,
+            delivering_rooms: 2,
+            archive_dies: true,
+            dies_one_in: 25,
+            lost_one_in: 3,
             types: false,
             deletes: true,
             slow_folds: false,
@@ -143,6 +159,61 @@ impl Plan {
             types: true,
             restless: true,
             ..Self::quiet()
+        }
+    }
+
+    /// Members who come and go, and send in channels that deliver first. Nothing goes wrong but their
+    /// devices, which die and go on with their disk's outbox, or are lost.
+    #[must_use]
+    pub fn delivering() -> Self {
+        Self {
+            users: 5..=5,
+            devices: 2,
+            nodes: 3,
+            change_every_ms: Some(1_000..=4_000),
+            deliver_every_ms: Some(300..=1_200),
+            send_every_ms: 1_000..=3_000,
+            restless: true,
+            ..Self::quiet()
+        }
+    }
+
+    /// The same over failovers that lose the newest messages, while most devices that die are lost: what
+    /// was not stored before is the hole.
+    #[must_use]
+    pub fn delivering_over_failovers() -> Self {
+        let fault = |at_s: u64| (Duration::from_secs(at_s), Duration::from_secs(2), Kind::FailOver);
+        let store_gone =
+            |at_s: u64| (Duration::from_secs(at_s), Duration::from_secs(6), Kind::StoreGone);
+        Self {
+            faulty: Duration::from_secs(40),
+            change_every_ms: None,
+            dies_one_in: 6,
+            lost_one_in: 1,
+            faults: vec![store_gone(4), fault(5), store_gone(24), fault(25)],
+            ..Self::delivering()
+        }
+    }
+
+    /// The world of a seed, in which people do little else than send in channels that deliver first, nearly
+    /// as fast as a socket may.
+    #[must_use]
+    pub fn delivering_of_seed(seed: u64) -> Self {
+        // Worlds of one seed after the other, without those of a relay that is late.
+        let seed = seed + seed / 49;
+        Self {
+            send_every_ms: 2_000..=6_000,
+            revise_every_ms: None,
+            react_every_ms: None,
+            pin_every_ms: None,
+            replies: false,
+            mark_every_ms: None,
+            meet_every_ms: None,
+            deliver_every_ms: Some(200..=350),
+            delivering_rooms: 3,
+            dies_one_in: 120,
+            types: false,
+            ..Self::of_seed(seed)
         }
     }
 
@@ -218,8 +289,9 @@ impl Plan {
             pin_every_ms: Some(1_500..=5_000),
             replies: true,
             mark_every_ms: Some(1_500..=5_000),
-            // Every fourth world has none, which leaves the machine's time to the others.
-            meet_every_ms: (seed % 4 != 3).then_some(2_500..=8_000),
+            // One contract a world, which leaves the machine's time to the others.
+            meet_every_ms: seed.is_multiple_of(2).then_some(2_500..=8_000),
+            deliver_every_ms: (!seed.is_multiple_of(2)).then_some(1_500..=5_000),
             types: true,
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },

@@ -1,4 +1,4 @@
-//! Twenty-three bugs that systems like this one have shipped. The checks must find each of them.
+//! Twenty-six bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
 //! misconfigured client (3, 7), or a switch in the model of Redis (6, 21) or of the store (11 to 15
@@ -6,6 +6,7 @@
 
 mod chain;
 mod changes;
+mod delivering;
 mod meetings;
 mod rows;
 mod spoil;
@@ -18,7 +19,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use memory::SeededRng;
-use messaging::ports::{ChannelStore, EventBus, MemberStore, NodeDirectory, Sessions};
+use messaging::ports::{
+    ChannelStore, EventBus, MemberStore, NodeDirectory, ReceiptBook, Sessions, Spool,
+};
 use model::ChannelId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -77,6 +80,12 @@ pub enum Planted {
     MissedByOne,
     /// 23: the users of a dead node stay present.
     GhostPresence,
+    /// 24: a node accepts what is delivered first before Redis has it.
+    AcceptedFirst,
+    /// 25: the archive removes a message from the spool before it has stored it.
+    RemovedFirst,
+    /// 26: a receipt says that somebody has what was not delivered to them yet.
+    ReceiptFirst,
 }
 
 impl Planted {
@@ -105,6 +114,9 @@ impl Planted {
         ("repeated_numbers", Self::RepeatedNumbers),
         ("missed_by_one", Self::MissedByOne),
         ("ghost_presence", Self::GhostPresence),
+        ("accepted_first", Self::AcceptedFirst),
+        ("removed_first", Self::RemovedFirst),
+        ("receipt_first", Self::ReceiptFirst),
     ];
 }
 
@@ -123,6 +135,8 @@ pub(crate) struct Plant {
     said: spoil::Said,
     /// Bugs 19 and 20: ids of what is published besides.
     ids: meetings::Ids,
+    /// Bug 26: what was offered so far.
+    newest: delivering::Newest,
 }
 
 impl Plant {
@@ -136,6 +150,7 @@ impl Plant {
             storms: Arc::default(),
             said: Arc::default(),
             ids: meetings::Ids::default(),
+            newest: delivering::Newest::default(),
         }
     }
 
@@ -165,7 +180,10 @@ impl Plant {
             | Planted::RingKeepsSaid
             | Planted::SignalInStream
             | Planted::RepeatedNumbers
-            | Planted::GhostPresence => None,
+            | Planted::GhostPresence
+            | Planted::AcceptedFirst
+            | Planted::RemovedFirst
+            | Planted::ReceiptFirst => None,
         }
     }
 
@@ -202,6 +220,39 @@ impl Plant {
                 Arc::new(meetings::Kept { sessions, bus, ids })
             }
             _ => sessions,
+        }
+    }
+
+    /// The spool as nodes and functions have it, with the bug.
+    #[must_use]
+    pub(crate) fn spool(&self, spool: Arc<dyn Spool>) -> Arc<dyn Spool> {
+        let wrong = match self.bug {
+            Planted::AcceptedFirst => delivering::Wrong::AnswersFirst,
+            Planted::ReceiptFirst => delivering::Wrong::Notes(Arc::clone(&self.newest)),
+            _ => return spool,
+        };
+        Arc::new(delivering::Spoiled { spool, wrong })
+    }
+
+    /// The spool as the archive has it, with the bug.
+    #[must_use]
+    pub(crate) fn archive(&self, spool: Arc<dyn Spool>) -> Arc<dyn Spool> {
+        match self.bug {
+            Planted::RemovedFirst => {
+                Arc::new(delivering::Spoiled { spool, wrong: delivering::Wrong::RemovesFirst })
+            }
+            _ => spool,
+        }
+    }
+
+    /// The receipts, with the bug.
+    #[must_use]
+    pub(crate) fn receipts(&self, receipts: Arc<dyn ReceiptBook>) -> Arc<dyn ReceiptBook> {
+        match self.bug {
+            Planted::ReceiptFirst => {
+                Arc::new(delivering::Hasty { receipts, newest: Arc::clone(&self.newest) })
+            }
+            _ => receipts,
         }
     }
 

@@ -18,7 +18,10 @@ pub(crate) fn view_everybody(world: &World) {
         let of = spaces.iter().find(|space| space.users.iter().any(|user| user.id == person.user));
         let rooms = of.iter().flat_map(|space| &space.channels);
         let logs = rooms.map(|room| LogId::from(&room.id)).take(limits::VIEW_LOGS_MAX);
-        let logs = if world.plan.types { logs.collect() } else { Vec::new() };
+        let mut logs: Vec<LogId> = if world.plan.types { logs.collect() } else { Vec::new() };
+        // Receipts go to who views a channel.
+        logs.splice(0..0, of.iter().flat_map(|space| world.rooms.logs(&space.id)));
+        logs.truncate(limits::VIEW_LOGS_MAX);
         person.views(logs, users.into_iter());
     }
 }

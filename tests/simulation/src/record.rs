@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use checker::{Event, History};
 use parking_lot::Mutex;
@@ -28,6 +29,12 @@ impl Recorder {
             frames: Arc::default(),
             cursors: Arc::default(),
         }
+    }
+
+    /// The time since the start.
+    #[must_use]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started_at.elapsed()
     }
 
     /// Records an event with the time since the start.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use checker::{Bounds, Event, History, Verdict, check};
 use memory::SeededRng;
-use model::limits;
+use model::{MessageId, limits};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::contracts::{ephemeral, signals};
+use crate::contracts::{delivering, ephemeral, signals};
 use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::world::World;
@@ -71,6 +71,10 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 async fn live(seed: u64, plan: Plan) -> Report {
     let world = World::new(seed, plan);
     world.populate().await;
+    let delivering_rng = SeededRng::new(seed ^ DELIVERING_SEED);
+    if world.plan.deliver_every_ms.is_some() {
+        delivering::open(&world, &delivering_rng).await;
+    }
     presence::view_everybody(&world);
     let pages_before = world.redis.pages_read();
     let faulty_until = Instant::now() + world.plan.faulty;
@@ -96,6 +100,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
         }
     }
     meet(&world, &mut work, &SeededRng::new(seed ^ MEETINGS_SEED), faulty_until);
+    deliver(&world, &mut work, &delivering_rng, faulty_until);
     work.spawn(faults::run(world.clone()));
     work.spawn(presence::leave_for_good(world.clone()));
     let counted: Arc<Mutex<Vec<(Duration, u64)>>> = Arc::default();
@@ -117,6 +122,18 @@ fn meet(world: &World, work: &mut JoinSet<()>, rng: &SeededRng, until: Instant) 
     }
     for person in world.people() {
         work.spawn(ephemeral::take_part(world.clone(), person, rng.fork(), until));
+    }
+}
+
+/// Starts the work in channels that deliver first.
+fn deliver(world: &World, work: &mut JoinSet<()>, rng: &SeededRng, until: Instant) {
+    let rooms = delivering::rooms(world);
+    for room in &rooms {
+        work.spawn(delivering::change(world.clone(), Arc::clone(room), rng.fork(), until));
+        work.spawn(delivering::read(world.clone(), Arc::clone(room), rng.fork(), until));
+    }
+    for person in world.people().into_iter().filter(|_| !rooms.is_empty()) {
+        work.spawn(delivering::send(world.clone(), person, rng.fork(), until));
     }
 }
 
@@ -151,7 +168,8 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
         let history = History { unread: unread.unwrap_or_default(), ..history(world) };
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
-        let wrong = settling.wrong(world);
+        let mut wrong = settling.wrong(world);
+        wrong.extend(delivering::wrong(world));
         let is_heard = wrong.is_empty();
         let is_done = verdict.holds() && is_told && is_heard && world.log.is_drained();
         if is_over || (is_done && is_settled(&history, world)) {
@@ -217,9 +235,14 @@ fn history(world: &World) -> History {
     history.stored = world.log.messages();
     history.viewed = presence::viewed(world);
     history.lasting = signals::lasting(world);
+    let lost = world.redis.lost();
+    history.lost = lost.iter().filter_map(|id| MessageId::parse(id).ok()).collect();
     for person in world.people() {
         for space in world.spaces() {
-            let shown = space.channels.iter().flat_map(|room| person.shown(&room.id));
+            let rooms = world.rooms.logs(&space.id);
+            let rooms = rooms.iter().map(|log| &log.channel_id);
+            let shown = space.channels.iter().map(|room| &room.id).chain(rooms);
+            let shown = shown.flat_map(|room| person.shown(room));
             history.shown.extend(shown.filter(|shown| !shown.ids.is_empty()));
         }
     }
@@ -230,6 +253,7 @@ fn history(world: &World) -> History {
 const REMOVALS_KNOWN: Duration = limits::VIEW_LEASE.saturating_add(Duration::from_secs(2));
 /// Randomness of its own, so that worlds without meetings are what they were.
 const MEETINGS_SEED: u64 = 0x3ee7;
+const DELIVERING_SEED: u64 = 0xde11;
 const SETTLING_SEED: u64 = 0x5e77;
 /// How long sending continues after the last fault.
 const SENDS_ON: Duration = Duration::from_secs(8);

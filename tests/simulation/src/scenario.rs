@@ -35,6 +35,8 @@ pub const fn broken_by(bug: Planted) -> Check {
         Planted::RepeatedNumbers | Planted::MissedByOne => Check::K12Numbers,
         Planted::RingKeepsSaid | Planted::SignalInStream => Check::K13Lasting,
         Planted::GhostPresence => Check::K14Present,
+        Planted::RemovedFirst => Check::K15Archived,
+        Planted::AcceptedFirst | Planted::ReceiptFirst => Check::K16Accepted,
     }
 }
 
@@ -60,6 +62,9 @@ pub fn of(bug: Planted) -> Plan {
         Planted::SignalInStream => meetings(),
         Planted::RepeatedNumbers => meetings_over_failovers(),
         Planted::GhostPresence => gone_with_their_nodes(),
+        Planted::AcceptedFirst => sent_to_a_full_redis(),
+        Planted::RemovedFirst => archived_while_the_store_fails(),
+        Planted::ReceiptFirst => delivered_first(),
     }
 }
 
@@ -261,5 +266,31 @@ fn gone_with_their_nodes() -> Plan {
         bystanders_leave_at: Some(Duration::from_secs(5)),
         faulty: Duration::from_secs(12),
         ..Plan::quiet()
+    }
+}
+
+/// People in channels that deliver first, and nothing goes wrong but their devices.
+fn delivered_first() -> Plan {
+    Plan {
+        users: 4..=4,
+        devices: 2,
+        deliver_every_ms: Some(300..=1_200),
+        send_every_ms: 1_000..=3_000,
+        ..Plan::quiet()
+    }
+}
+
+/// The same while Redis takes nothing: `POST` stores what is sent.
+fn sent_to_a_full_redis() -> Plan {
+    Plan { faults: vec![fault(4_000, 3_000, Kind::RedisFull)], ..delivered_first() }
+}
+
+/// The same while the archive cannot store, and devices are lost.
+fn archived_while_the_store_fails() -> Plan {
+    Plan {
+        dies_one_in: 6,
+        lost_one_in: 1,
+        faults: vec![fault(4_000, 6_000, Kind::StoreGone)],
+        ..delivered_first()
     }
 }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
-use client::{Api, Draft, Outbox};
+use client::{Api, Delivery, Draft, Outbox};
 use memory::{MemoryFiles, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
-use messaging::ports::{ChannelStore, EventBus, MemberStore, NodeDirectory, Sessions};
+use messaging::ports::{
+    ChannelStore, EventBus, MemberStore, NodeDirectory, ReceiptBook, Sessions, Spool,
+};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId};
@@ -18,9 +20,10 @@ use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::contracts::Wire;
+use crate::contracts::delivering::{Environment, Rooms, archive};
 use crate::contracts::ephemeral::{FindableSeal, Meetings};
 use crate::contracts::signals::Publications;
+use crate::contracts::{Truth, Wire};
 use crate::feed::{self, Reader, TableLog};
 use crate::fleet::Fleet;
 use crate::functions::Functions;
@@ -74,7 +77,7 @@ pub(crate) struct State {
     pub node_clocks: Arc<Mutex<Vec<SimClock>>>,
     /// The workspaces.
     pub spaces: Mutex<Vec<Arc<Space>>>,
-    /// Every device that was ever used.
+    /// Every device that is used.
     pub people: Mutex<Vec<Arc<Person>>>,
     /// The devices' clocks.
     pub client_clocks: Mutex<Vec<SimClock>>,
@@ -84,6 +87,8 @@ pub(crate) struct State {
     pub gone: Mutex<BTreeSet<UserId>>,
     /// Channels that keep nothing.
     pub meetings: Meetings,
+    /// Channels that deliver first.
+    pub rooms: Rooms,
     /// What functions and the relay published.
     pub publications: Publications,
     tasks: Mutex<JoinSet<()>>,
@@ -180,6 +185,7 @@ impl World {
             unresolved: Mutex::default(),
             gone: Mutex::default(),
             meetings: Meetings::default(),
+            rooms: Rooms::default(),
             publications,
             tasks: Mutex::default(),
             sends: AtomicU64::new(0),
@@ -201,6 +207,9 @@ impl World {
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
         let clock = Arc::new(clock);
         let store = Arc::new(wiring.store.for_process(false));
+        if self.plan.deliver_every_ms.is_some() {
+            self.start_archiver(wiring);
+        }
         let relay_bus = wiring.publications.of_relay(relay_bus);
         let relay_clock = Arc::<SimClock>::clone(&clock);
         let relay = Relay::new(Arc::<SimStore>::clone(&store), relay_bus, relay_clock);
@@ -213,6 +222,18 @@ impl World {
                 self.spawn(feed::run(self.log.clone(), shard, reader.clone(), rng.fork()));
             }
         }
+    }
+
+    fn start_archiver(&self, wiring: &Wiring) {
+        let rng = self.rng.fork();
+        let environment = Environment {
+            redis: wiring.redis.clone(),
+            messages: Arc::new(wiring.store.for_process(false)),
+            clock: self.clock.off_by(skew(&rng, OFF_MS_MAX)),
+            plant: wiring.plant.clone(),
+        };
+        let killed_for = if self.plan.archive_dies { self.plan.faulty } else { Duration::ZERO };
+        self.spawn(archive(environment, rng, killed_for));
     }
 
     /// Runs a task until it ends or the world does.
@@ -239,10 +260,14 @@ impl World {
         let rng = self.rng.fork();
         let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&rng));
         let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
-        let wire = device.filter(|_| self.plan.meet_every_ms.is_some()).map(|client| Wire {
+        let delivers = self.plan.deliver_every_ms.is_some();
+        let is_recorded = delivers || self.plan.meet_every_ms.is_some();
+        let truth = || Truth { redis: self.redis.clone(), log: self.log.clone() };
+        let wire = device.filter(|_| is_recorded).map(|client| Wire {
             client,
             recorder: self.recorder.clone(),
             sockets: Arc::clone(&self.meetings.sockets),
+            truth: delivers.then(truth),
         });
         Host { functions, fleet, clock, rng, spoil, wire }
     }
@@ -255,6 +280,33 @@ impl World {
 
     /// Starts a client on another device.
     pub(crate) fn join(&self, workspace: &WorkspaceId, user: &UserId, cursor: Option<String>) {
+        self.start(workspace, user, cursor, Vec::new());
+    }
+
+    /// Starts a process after another one's death, with what the device's disk kept of its outbox.
+    pub(crate) fn succeed(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        deliveries: Vec<Delivery>,
+    ) -> Arc<Person> {
+        self.start(workspace, user, None, deliveries)
+    }
+
+    /// Kills a device's process.
+    pub(crate) fn bury(&self, person: &Person) {
+        person.kill();
+        self.recorder.note(Event::Leaves { client: person.id });
+        self.people.lock().retain(|one| one.id != person.id);
+    }
+
+    fn start(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        cursor: Option<String>,
+        deliveries: Vec<Delivery>,
+    ) -> Arc<Person> {
         let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed));
         let planted = self.plan.planted;
         let overlap = match planted {
@@ -262,10 +314,11 @@ impl World {
             _ => self.plan.overlap,
         };
         let drops_older = planted == Some(Planted::MaxId);
-        let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };
+        let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older, deliveries };
         let api = self.api(workspace, user, Some(id));
-        let person = Person::start(setup, api, &self.recorder, &self.rng.fork());
-        self.people.lock().push(Arc::new(person));
+        let person = Arc::new(Person::start(setup, api, &self.recorder, &self.rng.fork()));
+        self.people.lock().push(Arc::clone(&person));
+        person
     }
 
     /// All devices that were started.
@@ -368,13 +421,15 @@ impl Wiring {
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
-        let spool = Arc::new(bus.clone());
-        let receipts = Arc::new(bus.clone());
+        let mut spool: Arc<dyn Spool> = Arc::new(bus.clone());
+        let mut receipts: Arc<dyn ReceiptBook> = Arc::new(bus.clone());
         let mut sessions: Arc<dyn Sessions> = Arc::new(bus.clone());
         let mut bus: Arc<dyn EventBus> = Arc::new(bus);
         if let Some(plant) = &self.plant {
             bus = plant.bus(bus);
             sessions = plant.sessions(sessions, &bus);
+            spool = plant.spool(spool);
+            receipts = plant.receipts(receipts);
             nodes = plant.nodes(nodes);
             channels = plant.channels(channels);
             members = plant.members(members);
@@ -384,6 +439,7 @@ impl Wiring {
         } else {
             self.publications.of_node(bus)
         };
+        spool = self.publications.of_spool(spool);
         Ports {
             messages: Arc::<SimStore>::clone(&store),
             attachments: Arc::<SimStore>::clone(&store),
@@ -424,6 +480,8 @@ const REPLICAS: u32 = 1;
 pub(crate) const ENVIRONMENTS: u32 = 4;
 /// The relay's process number.
 pub(crate) const RELAY: u32 = 1;
+/// The process number of the function `archive`.
+pub(crate) const ARCHIVER: u32 = 2;
 /// The first process number of the functions.
 pub(crate) const FIRST_FUNCTION: u32 = 10;
 /// Process numbers of nodes start after this one, in the order of their start.

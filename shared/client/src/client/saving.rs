@@ -51,7 +51,11 @@ pub(super) fn save(
     let (events, to_save) = mpsc::channel(events_max);
     let program = std::mem::replace(&mut shared.events, events);
     status.lock().owner.clone_from(&store.owner);
-    deliveries.lock().restore(store.take_outbox());
+    {
+        let mut outbox = deliveries.lock();
+        outbox.save_from_now();
+        outbox.restore(store.take_outbox());
+    }
     {
         // The last process may have been killed before it said so.
         let (inbox, mut gots) = (shared.inbox(), shared.gots.lock());

@@ -324,3 +324,16 @@ fn two_clients_that_have_seen_the_same_message_mint_different_ids() {
     let (one, other) = (mint(1), mint(2));
     assert!(one > seen && other > seen && one != other, "{one} {other}");
 }
+
+/// A device whose clock was minutes ahead minted one: its time is no bound for what is sent later.
+#[test]
+fn an_id_that_is_refused_as_out_of_range_does_not_spoil_later_ones() {
+    let mut desk = Desk::new();
+    let before = desk.add("in time");
+    let ahead = desk.outbox.add(&general(), words("ahead"), None, (at(200_000), 7)).unwrap();
+    let sends = desk.sends();
+    desk.refuse(sends[1].reference, ErrorCode::IdOutOfRange);
+    let later = desk.outbox.add(&general(), words("later"), None, (at(6), 7)).unwrap();
+    assert!(before < later && later < ahead, "{before} {later} {ahead}");
+    assert_eq!(later.time(), at(6));
+}

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::{Change, Event, Meeting as Noted, SayOutcome};
-use client::{ApiError, SayError};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use client::SayError;
+use http::Method;
 use memory::SeededRng;
 use messaging::ports::Seal;
 use model::{ChannelId, ErrorCode, MessageId, MessageText, UserId, WorkspaceId};
@@ -16,9 +15,10 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::calls::{call, create_channel};
 use crate::person::Person;
 use crate::work;
-use crate::world::{CreatedChannel, Space, User, World};
+use crate::world::{CreatedChannel, Space, World};
 
 mod settling;
 
@@ -78,38 +78,9 @@ async fn create(
     rng: &SeededRng,
     until: Instant,
 ) -> Option<Arc<Meeting>> {
-    let count = space.users.len() - world.plan.bystanders;
-    let creator = rng.index(count);
-    let others = (0..count).filter(|at| *at != creator && !rng.one_in(5));
-    let members: Vec<usize> = std::iter::once(creator).chain(others).collect();
-    let named: Vec<UserId> =
-        members.iter().filter_map(|at| Some(space.users.get(*at)?.id.clone())).collect();
-    let body = serde_json::json!({
-        "type": "GROUP_CHANNEL", "name": "meeting", "contract": "ephemeral",
-        "members": named.get(1..)?.iter().map(UserId::as_str).collect::<Vec<_>>(),
-    });
-    let user = space.users.get(creator)?;
-    while Instant::now() < until {
-        let made = call(user, Method::POST, "/channels", &body.to_string()).await;
-        let made = made.ok().and_then(|body| serde_json::from_slice(&body).ok());
-        let made: Option<serde_json::Value> = made;
-        let id = made.and_then(|made| made.get("channel_id")?.as_str()?.parse().ok());
-        let Some(id): Option<ChannelId> = id else {
-            sleep(rng.ms(200..=1_500)).await;
-            continue;
-        };
-        for user in named {
-            let (channel, change) = (id.clone(), Change::Add);
-            let started =
-                Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
-            world.recorder.note(started);
-            world.recorder.note(Event::ChangeReturned { channel, user, change });
-        }
-        let channel = CreatedChannel { id, members, is_group: true };
-        let is_over = AtomicBool::new(false);
-        return Some(Arc::new(Meeting { space: Arc::clone(space), channel, is_over }));
-    }
-    None
+    let channel = create_channel(world, space, "ephemeral", rng, until).await?;
+    let is_over = AtomicBool::new(false);
+    Some(Arc::new(Meeting { space: Arc::clone(space), channel, is_over }))
 }
 
 /// Ends a meeting: repeats the call until it is answered.
@@ -124,28 +95,6 @@ async fn end(world: &World, meeting: &Meeting, rng: &SeededRng) {
             return world.recorder.note(Event::Meeting(Noted::Over { channel }));
         }
         sleep(rng.ms(200..=1_500)).await;
-    }
-}
-
-/// Makes a call that the client library does not have.
-async fn call(user: &User, method: Method, path: &str, body: &str) -> Result<Vec<u8>, ApiError> {
-    let mut headers = HeaderMap::new();
-    let bearer = format!("Bearer {}", user.api.token().await?.as_str());
-    if let Ok(bearer) = HeaderValue::from_str(&bearer) {
-        headers.insert(AUTHORIZATION, bearer);
-    }
-    if !body.is_empty() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    let answer = user.api.raw(method, path, headers, body).await?;
-    match answer.status {
-        200 | 201 => Ok(answer.body),
-        status => {
-            if status == 401 {
-                user.api.fresh_token().await?;
-            }
-            Err(ApiError::BadAnswer { status, retry_after: None })
-        }
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use checker::Lasting;
 use messaging::ports::{
-    BatchResult, BusError, Entry, EventBus, Published, RelayBus, Routed, Subscription,
+    BatchResult, BusError, Entry, EventBus, Held, Offered, Published, RelayBus, Routed, Spool,
+    SpoolEntry, Subscription,
 };
-use model::{EntryId, WorkspaceId};
+use model::{ChannelId, EntryId, Timestamp, WorkspaceId};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 use protocol::signal::Signal;
@@ -18,8 +19,8 @@ use super::ephemeral;
 use crate::world::World;
 
 /// The types of frames that have no place in the stream.
-pub(super) const KINDS: [&str; 7] =
-    ["accepted", "joined", "presence", "read", "refused", "said", "typing"];
+pub(super) const KINDS: [&str; 8] =
+    ["accepted", "joined", "presence", "read", "receipts", "refused", "said", "typing"];
 
 /// What functions and the relay asked to publish: the workspace and the publication. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,11 @@ impl Publications {
 
     /// The bus of a node. It publishes markers only, which give an empty stream a position.
     pub(crate) fn of_node(&self, bus: Arc<dyn EventBus>) -> Arc<dyn EventBus> {
+        Arc::new(Noted { bus, publications: self.clone(), is_node: true })
+    }
+
+    /// The spool of a node.
+    pub(crate) fn of_spool(&self, bus: Arc<dyn Spool>) -> Arc<dyn Spool> {
         Arc::new(Noted { bus, publications: self.clone(), is_node: true })
     }
 
@@ -82,6 +88,52 @@ impl EventBus for Noted<Arc<dyn EventBus>> {
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
         self.bus.entries(workspace, from, limit).await
+    }
+}
+
+#[async_trait]
+impl Spool for Noted<Arc<dyn Spool>> {
+    async fn deliver(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+        digest: &str,
+    ) -> Result<Offered, BusError> {
+        self.publications.note(workspace, publication);
+        self.bus.deliver(workspace, publication, digest).await
+    }
+
+    async fn waiting(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<Vec<SpoolEntry>, BusError> {
+        self.bus.waiting(workspace, channel).await
+    }
+
+    async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
+        self.bus.spools(since).await
+    }
+
+    async fn claim(
+        &self,
+        workspace: &WorkspaceId,
+        archiver: &str,
+        limit: usize,
+    ) -> Result<Vec<SpoolEntry>, BusError> {
+        self.bus.claim(workspace, archiver, limit).await
+    }
+
+    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
+        self.bus.remove(workspace, entries).await
+    }
+
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
+        self.bus.held(workspace).await
+    }
+
+    async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
+        self.bus.forget(workspace, noted_at).await
     }
 }
 

@@ -1,5 +1,5 @@
-//! Records the frames of channels that keep nothing as they pass between a socket and its client: the
-//! client itself drops what it must not show, so its events would hide a leak.
+//! Records the frames of channels that keep nothing, or deliver first, as they pass between a socket and
+//! its client: the client itself drops what it must not show, so its events would hide a leak.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,17 +7,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use checker::{ClientId, Event, Meeting, SocketId};
+use checker::{ClientId, Delivering, Event, Meeting, SocketId};
 use client::ByteStream;
-use model::ChannelId;
+use model::{ChannelId, MessageId, UserId};
 use protocol::client_frame::{ClientFrame, SendFrame};
 use protocol::frame::ServerFrame;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::signals;
+use crate::feed::TableLog;
 use crate::record::Recorder;
+use crate::redis::Redis;
 
 /// Records the sockets of one client.
 #[derive(Debug, Clone)]
@@ -26,6 +29,25 @@ pub(crate) struct Wire {
     pub recorder: Recorder,
     /// How many sockets there are.
     pub sockets: Arc<AtomicU64>,
+    /// What is true about messages that are delivered first, where there are any.
+    pub truth: Option<Truth>,
+}
+
+/// What Redis and the archive have.
+#[derive(Debug, Clone)]
+pub(crate) struct Truth {
+    pub redis: Redis,
+    pub log: TableLog,
+}
+
+impl Truth {
+    fn is_stored(&self, channel: &ChannelId, id: MessageId) -> bool {
+        self.log.has(&channel.into(), id)
+    }
+
+    fn is_kept(&self, channel: &ChannelId, id: MessageId) -> bool {
+        self.is_stored(channel, id) || self.redis.has_spooled(&id.to_string())
+    }
 }
 
 /// A connection that is recorded.
@@ -39,6 +61,10 @@ struct Recorded {
     /// Channels that the client left, with the number of what it asked next: its answer shows that the
     /// node knows.
     leaving: BTreeMap<ChannelId, Option<u64>>,
+    /// What the client sent, and when, and no node has answered.
+    sends: BTreeMap<u64, (ChannelId, MessageId, Duration)>,
+    /// The receipts that the client was told.
+    receipts: BTreeMap<(ChannelId, UserId), MessageId>,
 }
 
 /// Bytes of one direction that are not a whole frame yet.
@@ -58,6 +84,8 @@ impl Wire {
             incoming: Frames::default(),
             outgoing: Frames::default(),
             leaving: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            receipts: BTreeMap::new(),
         })
     }
 }
@@ -126,6 +154,7 @@ impl Recorded {
     fn sent(&mut self, text: &str) {
         match kind_of(text) {
             "join" | "leave" | "send" => {}
+            "got" if self.wire.truth.is_some() => {}
             _ => return,
         }
         match ClientFrame::decode(text) {
@@ -137,7 +166,15 @@ impl Recorded {
             Ok(ClientFrame::Leave(channel)) => {
                 self.leaving.insert(channel, None);
             }
-            Ok(ClientFrame::Send(SendFrame { reference, .. })) => {
+            Ok(ClientFrame::Got { channel_id: channel, up_to }) => {
+                self.note_delivering(Delivering::Got { client: self.wire.client, channel, up_to });
+            }
+            Ok(ClientFrame::Send(SendFrame { reference, channel_id: channel, id, .. })) => {
+                if self.wire.truth.is_some() {
+                    let sent = self.wire.recorder.elapsed();
+                    self.sends.insert(reference, (channel.clone(), id, sent));
+                    self.note_delivering(Delivering::Sent { channel, id });
+                }
                 for asked in self.leaving.values_mut() {
                     asked.get_or_insert(reference);
                 }
@@ -153,6 +190,7 @@ impl Recorded {
         }
         match kind {
             "joined" | "said" | "accepted" | "refused" => {}
+            "receipts" if self.wire.truth.is_some() => {}
             _ => return,
         }
         let (socket, client) = (self.socket, self.wire.client);
@@ -164,12 +202,51 @@ impl Recorded {
                 let (channel, id) = (message.channel_id, message.id);
                 self.note(Meeting::Said { socket, client, channel, n, id });
             }
-            Some(ServerFrame::Accepted { reference, .. }) => self.answered(Some(reference)),
+            Some(ServerFrame::Accepted { reference, .. }) => {
+                self.accepted(reference);
+                self.answered(Some(reference));
+            }
+            Some(ServerFrame::Receipts { channel_id, delivered, archived, .. }) => {
+                self.told(&channel_id, delivered, archived);
+            }
             Some(ServerFrame::Refused(refused)) => match refused.channel_id {
                 Some(channel) => self.note(Meeting::NotJoined { socket, channel }),
                 None => self.answered(refused.reference),
             },
             _ => {}
+        }
+    }
+
+    fn note_delivering(&self, event: Delivering) {
+        self.wire.recorder.note(Event::Delivering(event));
+    }
+
+    fn accepted(&mut self, reference: u64) {
+        let Some(truth) = &self.wire.truth else { return };
+        if let Some((channel, id, sent)) = self.sends.remove(&reference) {
+            let is_kept = truth.is_kept(&channel, id);
+            self.note_delivering(Delivering::Accepted { channel, id, sent, is_kept });
+        }
+    }
+
+    /// Receipts: what is new in them.
+    fn told(
+        &mut self,
+        channel: &ChannelId,
+        delivered: Vec<(UserId, MessageId)>,
+        archived: Vec<MessageId>,
+    ) {
+        let Some(truth) = self.wire.truth.clone() else { return };
+        for (user, up_to) in delivered {
+            let key = (channel.clone(), user.clone());
+            if self.receipts.insert(key, up_to) != Some(up_to) {
+                let channel = channel.clone();
+                self.note_delivering(Delivering::Receipt { user, channel, up_to });
+            }
+        }
+        for id in archived {
+            let (channel, is_stored) = (channel.clone(), truth.is_stored(channel, id));
+            self.note_delivering(Delivering::Archived { channel, id, is_stored });
         }
     }
 

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use model::EntryId;
 use redis::{Arg, Cmd, Value};
+
+use super::spool::Spooling;
 
 /// A command as a server reads it.
 #[derive(Debug, Clone)]
@@ -26,6 +29,12 @@ pub(super) enum Command {
         from: String,
         count: usize,
     },
+    /// A command on a spool, by its key.
+    Spool(String, Spooling),
+    /// `ZRANGEBYSCORE`: the spools that were noted since a time, in ms.
+    Spools(u64),
+    /// `HGETALL <receipts>`.
+    Receipts(String),
     /// `SET`: used only for markers, whose value nobody reads.
     Set,
     Publish {
@@ -37,13 +46,16 @@ pub(super) enum Command {
     Unknown,
 }
 
-/// The scripts of `redis-bus`. `stream`, `leases`, `presence` and `sessions` run their steps in Rust.
+/// The scripts of `redis-bus`. `stream`, `spool`, `receipts`, `leases`, `presence` and
+/// `sessions` run their steps in Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Script {
     Publish,
     Leases,
     Presence,
     Session,
+    Spools,
+    Receipts,
 }
 
 impl Script {
@@ -85,12 +97,36 @@ impl Command {
                 from: (*from).to_owned(),
                 count: usize::try_from(count.parse::<i64>().ok()?).ok()?,
             },
+            ["ZRANGEBYSCORE", _, since, "+inf", "WITHSCORES"] => Self::Spools(since.parse().ok()?),
+            ["HGETALL", key] => Self::Receipts((*key).to_owned()),
             ["SET", ..] => Self::Set,
             ["PUBLISH", topic, payload] => {
                 Self::Publish { topic: (*topic).to_owned(), payload: (*payload).to_owned() }
             }
-            _ => return None,
+            _ => return Self::on_spool(words),
         })
+    }
+
+    fn on_spool(words: &[&str]) -> Option<Self> {
+        let ids = |ids: &[&str]| ids.iter().map(|id| EntryId::parse(id)).collect::<Option<_>>();
+        let (key, command) = match words {
+            ["XGROUP", "CREATE", key, _, "0", "MKSTREAM"] => (key, Spooling::CreateGroup),
+            ["XREADGROUP", "GROUP", _, _, "COUNT", count, "STREAMS", key, ">"] => {
+                (key, Spooling::Take { count: count.parse().ok()? })
+            }
+            ["XAUTOCLAIM", key, _, _, idle, "0-0", "COUNT", count] => {
+                let (idle, count) = (idle.parse().ok()?, count.parse().ok()?);
+                (key, Spooling::TakeOver { idle: Duration::from_millis(idle), count })
+            }
+            ["XDEL", key, rest @ ..] => (key, Spooling::Delete { ids: ids(rest)? }),
+            ["XACK", key, _, rest @ ..] => (key, Spooling::Done { ids: ids(rest)? }),
+            ["XLEN", key] => (key, Spooling::Length),
+            ["XREVRANGE", key, "+", "-", "COUNT", count] => {
+                (key, Spooling::ReadBack { count: count.parse().ok()? })
+            }
+            _ => return None,
+        };
+        Some(Self::Spool((*key).to_owned(), command))
     }
 
     fn run(script: Script, is_by_hash: bool, rest: &[&str]) -> Option<Self> {
@@ -117,16 +153,20 @@ pub(super) fn error(line: &str) -> Value {
 }
 
 /// Each script with its text and its hash.
-static SCRIPTS: LazyLock<[(Script, &str, String); 4]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(Script, &str, String); 6]> = LazyLock::new(|| {
     let with_hash = |script, text| (script, text, redis::Script::new(text).get_hash().to_owned());
     [
         with_hash(Script::Publish, PUBLISH_TEXT),
         with_hash(Script::Leases, LEASES_TEXT),
         with_hash(Script::Presence, PRESENCE_TEXT),
         with_hash(Script::Session, SESSION_TEXT),
+        with_hash(Script::Spools, SPOOLS_TEXT),
+        with_hash(Script::Receipts, RECEIPTS_TEXT),
     ]
 });
 const PUBLISH_TEXT: &str = include_str!("../../../../shared/redis-bus/src/publish.lua");
 const LEASES_TEXT: &str = include_str!("../../../../shared/redis-bus/src/leases.lua");
 const PRESENCE_TEXT: &str = include_str!("../../../../shared/redis-bus/src/presence.lua");
 const SESSION_TEXT: &str = include_str!("../../../../shared/redis-bus/src/session.lua");
+const SPOOLS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/spools.lua");
+const RECEIPTS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/receipts.lua");

@@ -9,8 +9,10 @@ use redis::Value;
 use super::command::{Command, Script, error, text};
 use super::leases::Leases;
 use super::presence::Books;
+use super::receipts::Receipts;
 use super::server::Refusal;
 use super::sessions::Sessions;
+use super::spool::Spools;
 use super::stream::{Bounds, Stream};
 
 /// The server that runs a command. A replica repeats what its primary wrote, as that server.
@@ -47,7 +49,10 @@ pub(super) struct Permit(pub(super) Option<Refusal>);
 pub(super) struct Keys {
     entries_max: usize,
     streams: BTreeMap<String, Stream>,
-    guards: BTreeMap<String, Timestamp>,
+    /// Until when each guard lives, and its value.
+    guards: BTreeMap<String, (Timestamp, String)>,
+    spools: Spools,
+    receipts: Receipts,
     leases: Leases,
     books: Books,
     sessions: Sessions,
@@ -81,6 +86,8 @@ impl Keys {
             entries_max,
             streams: BTreeMap::new(),
             guards: BTreeMap::new(),
+            spools: Spools::default(),
+            receipts: Receipts::default(),
             leases: Leases::default(),
             books: Books::default(),
             sessions: Sessions::default(),
@@ -105,6 +112,18 @@ impl Keys {
             }
             Command::Run { script: Script::Session, keys, args, .. } => {
                 self.sessions.run(keys, args, by, permit)
+            }
+            Command::Run { script: Script::Spools, args, .. } => {
+                self.spools.note(args, now, permit)
+            }
+            Command::Run { script: Script::Receipts, keys, args, .. } => {
+                self.receipts.run(keys, args, now, permit)
+            }
+            Command::Spool(key, command) => self.spools.run(key, command, now, permit),
+            Command::Spools(since) => Ok(Done::answering(self.spools.noted(*since))),
+            Command::Receipts(key) => Ok(Done::answering(self.receipts.read(key, now))),
+            Command::ReadStream { key, from, count } if Spools::is_key(key) => {
+                Ok(Done::answering(Value::Array(self.spools.read(key, from, *count))))
             }
             Command::ReadStream { key, from, count } => {
                 let stream = self.streams.get_mut(key);
@@ -143,14 +162,28 @@ impl Keys {
         let has = |value: &str| texts.iter().any(|text| value.contains(text));
         let streams = self.streams.iter().filter(|(_, stream)| stream.payloads().any(has));
         let streams = streams.map(|(key, _)| key.clone());
-        let guards = self.guards.keys().filter(|key| has(key)).cloned();
+        let guards = self.guards.iter().filter(|(key, (_, value))| has(key) || has(value));
+        let guards = guards.map(|(key, _)| key.clone());
+        let spools = self.spools.payloads().filter(|(_, payload)| has(payload));
+        let spools = spools.map(|(key, _)| key.to_owned());
         let others = [
+            ("receipts", format!("{:?}", self.receipts)),
             ("leases", format!("{:?}", self.leases)),
             ("presence", format!("{:?}", self.books)),
             ("sessions", format!("{:?}", self.sessions)),
         ];
         let others = others.into_iter().filter(|(_, values)| has(values));
-        streams.chain(guards).chain(others.map(|(name, _)| name.to_owned())).collect()
+        streams.chain(guards).chain(spools).chain(others.map(|(name, _)| name.to_owned())).collect()
+    }
+
+    /// A spool is as small beside the product's as streams are.
+    const fn spool_bytes_max(&self) -> usize {
+        self.entries_max.saturating_mul(SPOOL_BYTES_AN_ENTRY)
+    }
+
+    /// Publications of messages that wait to be stored.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.spools.waiting()
     }
 
     /// Runs `publish.lua`. Returns `None` if the keys or arguments do not fit the script.
@@ -161,13 +194,38 @@ impl Keys {
         now: Timestamp,
         permit: Permit,
     ) -> Result<Option<Done>, Refusal> {
-        let ([stream, guard, topic], [id, payload, guard_ttl, ttl, entries_max, bytes_max]) =
-            (keys, args)
+        let (
+            [stream, guard, topic, spool @ ..],
+            [id, payload, guard_ttl, ttl, entries_max, bytes_max, spooling @ ..],
+        ) = (keys, args)
         else {
             return Ok(None);
         };
-        if self.guards.get(guard).is_some_and(|until| *until > now) {
-            return Ok(Some(Done::answering(text("already"))));
+        let spool = match (spool, spooling) {
+            ([], []) => None,
+            ([spool], [bytes_max, digest]) => Some((
+                spool,
+                digest,
+                bytes_max.parse().map_or(0, |most: usize| most.min(self.spool_bytes_max())),
+            )),
+            _ => return Ok(None),
+        };
+        if let Some((_, known)) = self.guards.get(guard).filter(|(until, _)| *until > now) {
+            return Ok(Some(Done::answering(text(match spool {
+                Some((_, digest, _)) if known != digest => {
+                    if known.is_empty() {
+                        "stored"
+                    } else {
+                        "conflict"
+                    }
+                }
+                _ => "already",
+            }))));
+        }
+        if let Some((key, _, bytes_max)) = spool
+            && self.spools.is_full(key, payload, bytes_max)
+        {
+            return Ok(Some(Done::answering(text("full"))));
         }
         permit.to_grow()?;
         let bounds = Bounds {
@@ -177,9 +235,16 @@ impl Keys {
         };
         let stream = self.streams.entry(stream.clone()).or_default();
         let (position, push) = stream.append(id, payload, bounds, now);
+        if let Some((key, ..)) = spool {
+            self.spools.append(key, id, payload, now);
+        }
         let guard_ttl = Duration::from_millis(guard_ttl.parse().unwrap_or(0));
-        self.guards.insert(guard.clone(), now.plus(guard_ttl));
+        let digest = spool.map_or_else(String::new, |(_, digest, _)| digest.clone());
+        self.guards.insert(guard.clone(), (now.plus(guard_ttl), digest));
         let push = Some((topic.clone(), push));
         Ok(Some(Done { push, ..Done::writing(text(position)) }))
     }
 }
+
+/// Bytes of a spool for each entry that a stream keeps.
+const SPOOL_BYTES_AN_ENTRY: usize = 100;

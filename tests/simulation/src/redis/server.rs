@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::command::{Command, Script, error, text};
 use super::keys::{By, Keys, Permit, Write};
+use super::spool::Spools;
 use crate::time::{SimClock, skew};
 
 mod faults;
@@ -87,6 +88,8 @@ pub(super) struct State {
     pages_read: u64,
     /// Entries that were ever appended: their stream, and the publication.
     appended: BTreeSet<(String, String)>,
+    /// Publications whose message was in a spool and is lost.
+    lost: BTreeSet<String>,
     ignores_markers: bool,
     /// How many histories have begun.
     histories: u64,
@@ -160,6 +163,7 @@ impl Redis {
             pushes_to_drop: 0,
             pages_read: 0,
             appended: BTreeSet::new(),
+            lost: BTreeSet::new(),
             ignores_markers: false,
             histories: 1,
             rng: rng.clone(),
@@ -177,6 +181,20 @@ impl Redis {
     #[must_use]
     pub(crate) fn appended(&self) -> Vec<(String, String)> {
         self.lock().appended.iter().cloned().collect()
+    }
+
+    /// Whether a message waits in a spool of any server.
+    #[must_use]
+    pub(crate) fn has_spooled(&self, publication: &str) -> bool {
+        let state = self.lock();
+        let mut waiting = state.servers.iter().flat_map(|server| server.keys.waiting());
+        waiting.any(|it| it == publication)
+    }
+
+    /// Publications whose message was in a spool of a server that lost its data.
+    #[must_use]
+    pub(crate) fn lost(&self) -> BTreeSet<String> {
+        self.lock().lost.clone()
     }
 
     /// The keys of any server that have one of these texts in their values.
@@ -287,7 +305,8 @@ impl State {
                 if let Command::Run { script, .. } = command {
                     server.scripts.insert(*script);
                 }
-                if matches!(command, Command::ReadStream { count, .. } if *count == PAGE) {
+                if matches!(command, Command::ReadStream { key, count, .. } if *count == PAGE && !Spools::is_key(key))
+                {
                     self.pages_read += 1;
                 }
                 let (answer, number) = self.run_on_keys(index, command, refusal);

@@ -126,7 +126,7 @@ fn history(prev: &str, publication: &str) -> String {
 
 /// The id that `XADD *` gives: the clock's milliseconds, or the last id plus one if the clock is
 /// not ahead of it.
-fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
+pub(super) fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
     match last {
         Some(last) if last.ms >= now.unix_ms() => {
             EntryId { ms: last.ms, sequence: last.sequence.saturating_add(1) }

@@ -72,6 +72,22 @@ async fn a_socket_that_breaks_before_the_answer_leaves_it_to_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_client_goes_on_with_the_outbox_that_a_program_kept() {
+    let mut fake = FakeServer::start(|_| None).await;
+    let (client, events) = fake.client();
+    let ids = ["one", "two"].map(|text| client.deliver(&general(), words(text)).unwrap());
+    let deliveries = client.deliveries();
+    drop((client, events));
+    let (client, _events) = Client::start(Config { deliveries, ..fake.config() });
+    let mut peer = fake.accept_taking("c1", &["send"]).await;
+    for (id, text) in ids.into_iter().zip(["one", "two"]) {
+        let sent = send(&mut peer).await;
+        assert_eq!((sent.id, sent.text.as_str()), (id, text));
+    }
+    assert!(client.deliver(&general(), words("three")).unwrap() > ids[1]);
+}
+
+#[tokio::test]
 async fn without_a_node_that_takes_it_and_without_an_archive_it_is_posted() {
     let mut fake = FakeServer::start(|call| {
         let is_post = call.line == "POST /messages";

@@ -73,8 +73,10 @@ impl Redis {
         let Some(source) = state.servers.get(named) else { return };
         let (keys, written) = (source.keys.clone(), source.written);
         let history = source.history.clone();
+        let mut lost = BTreeSet::new();
         for (index, server) in state.servers.iter_mut().enumerate() {
             if index != named && server.follows.is_none() {
+                lost.extend(server.keys.waiting().map(str::to_owned));
                 server.keys = keys.clone();
                 server.history.clone_from(&history);
                 (server.is_primary, server.follows) = (false, Some(named));
@@ -82,6 +84,8 @@ impl Redis {
                 server.incoming.clear();
             }
         }
+        lost.retain(|publication| keys.waiting().all(|kept| kept != publication));
+        state.lost.extend(lost);
     }
 
     /// Empties the primary and its replica. With `restarts`, the primary also loses its scripts,
@@ -90,6 +94,10 @@ impl Redis {
         let mut state = self.lock();
         let named = state.named;
         state.settle();
+        let waiting = state.servers.get(named).map(|server| &server.keys);
+        let waiting = waiting.into_iter().flat_map(Keys::waiting).map(str::to_owned);
+        let waiting: Vec<String> = waiting.collect();
+        state.lost.extend(waiting);
         state.run_on_keys(named, &Command::Flush, None);
         if restarts {
             state.restart(named);

@@ -1,0 +1,80 @@
+//! Calls that the client library does not have.
+
+use std::sync::Arc;
+
+use checker::{Change, Event};
+use client::ApiError;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
+use memory::SeededRng;
+use model::{ChannelId, UserId};
+use tokio::time::{Instant, sleep};
+
+use crate::world::{CreatedChannel, Space, User, World};
+
+/// Creates a group of a contract, of most users of a workspace, and repeats the call until it is answered.
+pub(super) async fn create_channel(
+    world: &World,
+    space: &Arc<Space>,
+    contract: &str,
+    rng: &SeededRng,
+    until: Instant,
+) -> Option<CreatedChannel> {
+    let count = space.users.len() - world.plan.bystanders;
+    let creator = rng.index(count);
+    let others = (0..count).filter(|at| *at != creator && !rng.one_in(5));
+    let members: Vec<usize> = std::iter::once(creator).chain(others).collect();
+    let named: Vec<UserId> =
+        members.iter().filter_map(|at| Some(space.users.get(*at)?.id.clone())).collect();
+    let body = serde_json::json!({
+        "type": "GROUP_CHANNEL", "name": "group", "contract": contract,
+        "members": named.get(1..)?.iter().map(UserId::as_str).collect::<Vec<_>>(),
+    });
+    let user = space.users.get(creator)?;
+    while Instant::now() < until {
+        let made = call(user, Method::POST, "/channels", &body.to_string()).await;
+        let made = made.ok().and_then(|body| serde_json::from_slice(&body).ok());
+        let made: Option<serde_json::Value> = made;
+        let id = made.and_then(|made| made.get("channel_id")?.as_str()?.parse().ok());
+        let Some(id): Option<ChannelId> = id else {
+            sleep(rng.ms(200..=1_500)).await;
+            continue;
+        };
+        for user in named {
+            let (channel, change) = (id.clone(), Change::Add);
+            let started =
+                Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
+            world.recorder.note(started);
+            world.recorder.note(Event::ChangeReturned { channel, user, change });
+        }
+        return Some(CreatedChannel { id, members, is_group: true });
+    }
+    None
+}
+
+/// Makes a call that the client library does not have.
+pub(super) async fn call(
+    user: &User,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> Result<Vec<u8>, ApiError> {
+    let mut headers = HeaderMap::new();
+    let bearer = format!("Bearer {}", user.api.token().await?.as_str());
+    if let Ok(bearer) = HeaderValue::from_str(&bearer) {
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    if !body.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let answer = user.api.raw(method, path, headers, body).await?;
+    match answer.status {
+        200 | 201 => Ok(answer.body),
+        status => {
+            if status == 401 {
+                user.api.fresh_token().await?;
+            }
+            Err(ApiError::BadAnswer { status, retry_after: None })
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Bugs 24 to 26: what is delivered first is accepted, removed or acknowledged too early.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use messaging::ports::{BusError, Held, Offered, ReceiptBook, ReceiptMarks, Spool, SpoolEntry};
+use model::{ChannelId, EntryId, MessageId, Timestamp, UserId, WorkspaceId};
+use parking_lot::Mutex;
+use protocol::publication::Publication;
+
+/// The newest message that was offered in each channel.
+pub(super) type Newest = Arc<Mutex<BTreeMap<ChannelId, MessageId>>>;
+
+/// Where a spool goes wrong.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// Bug 24: a node answers before it runs the script.
+    AnswersFirst,
+    /// Bug 25: the archive removes what it takes, and stores it afterwards.
+    RemovesFirst,
+    /// Bug 26: receipts know what was offered.
+    Notes(Newest),
+}
+
+/// A spool with a bug.
+#[derive(Debug)]
+pub(super) struct Spoiled {
+    pub(super) spool: Arc<dyn Spool>,
+    pub(super) wrong: Wrong,
+}
+
+/// Bug 26: whoever says that they have something is said to have all that was offered.
+#[derive(Debug)]
+pub(super) struct Hasty {
+    pub(super) receipts: Arc<dyn ReceiptBook>,
+    pub(super) newest: Newest,
+}
+
+#[async_trait]
+impl Spool for Spoiled {
+    async fn deliver(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+        digest: &str,
+    ) -> Result<Offered, BusError> {
+        match &self.wrong {
+            Wrong::AnswersFirst => {
+                let (spool, workspace) = (Arc::clone(&self.spool), workspace.clone());
+                let (publication, digest) = (publication.clone(), digest.to_owned());
+                tokio::spawn(async move {
+                    // Nobody waits for it.
+                    let _offered = spool.deliver(&workspace, &publication, &digest).await;
+                });
+                return Ok(Offered::Accepted { replicated: false });
+            }
+            Wrong::Notes(newest) => {
+                if let Some(message) = publication.message() {
+                    let mut newest = newest.lock();
+                    let newest = newest.entry(message.channel_id).or_insert(message.id);
+                    *newest = message.id.max(*newest);
+                }
+            }
+            Wrong::RemovesFirst => {}
+        }
+        self.spool.deliver(workspace, publication, digest).await
+    }
+
+    async fn waiting(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<Vec<SpoolEntry>, BusError> {
+        self.spool.waiting(workspace, channel).await
+    }
+
+    async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
+        self.spool.spools(since).await
+    }
+
+    async fn claim(
+        &self,
+        workspace: &WorkspaceId,
+        archiver: &str,
+        limit: usize,
+    ) -> Result<Vec<SpoolEntry>, BusError> {
+        let taken = self.spool.claim(workspace, archiver, limit).await?;
+        if matches!(self.wrong, Wrong::RemovesFirst) && !taken.is_empty() {
+            let ids: Vec<EntryId> = taken.iter().map(|entry| entry.id).collect();
+            self.spool.remove(workspace, &ids).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
+        self.spool.remove(workspace, entries).await
+    }
+
+    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
+        self.spool.held(workspace).await
+    }
+
+    async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
+        self.spool.forget(workspace, noted_at).await
+    }
+}
+
+#[async_trait]
+impl ReceiptBook for Hasty {
+    async fn raise(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        marks: &ReceiptMarks,
+    ) -> Result<(), BusError> {
+        let newest = self.newest.lock().get(channel).copied();
+        let hasty = |(user, up_to): &(UserId, MessageId)| {
+            (user.clone(), newest.map_or(*up_to, |newest| newest.max(*up_to)))
+        };
+        let delivered = marks.delivered.iter().map(hasty).collect();
+        let marks = ReceiptMarks { delivered, read: marks.read.clone() };
+        self.receipts.raise(workspace, channel, &marks).await
+    }
+
+    async fn receipts(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<ReceiptMarks, BusError> {
+        self.receipts.receipts(workspace, channel).await
+    }
+}

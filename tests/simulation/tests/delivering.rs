@@ -1,0 +1,46 @@
+//! Channels that deliver first (G13, G14), in worlds of their own.
+
+use std::time::Duration;
+
+use checker::Verdict;
+use simulation::{Plan, sweep};
+
+/// Nothing is lost where only devices die: what a lost device had sent was stored before, or the archive
+/// stored it afterwards.
+#[test]
+fn k15_in_a_quiet_world_all_that_is_accepted_is_stored() {
+    let totals = sweep(0..12, 1, false, |_| Plan::delivering());
+    assert!(totals.failures.is_empty(), "{:?}", totals.failures);
+    let Verdict { taken, accepted, archived, repeated, hole, .. } = totals.verdict;
+    let counts = [taken, accepted, archived, repeated];
+    assert!(counts.iter().all(|count| *count >= 100) && hole == 0, "{counts:?}, {hole}");
+}
+
+/// A message is pushed when it is accepted, and not only when the relay sees it stored.
+#[test]
+fn k15_in_a_quiet_world_it_is_delivered_at_once() {
+    let plan = |_| Plan {
+        change_every_ms: None,
+        archive_dies: false,
+        dies_one_in: u64::MAX,
+        restless: false,
+        ..Plan::delivering()
+    };
+    let totals = sweep(0..8, 1, false, plan);
+    assert!(totals.failures.is_empty(), "{:?}", totals.failures);
+    let Verdict { taken, accepted, repeated, refused, slowest, .. } = totals.verdict;
+    assert!(taken >= 500 && slowest <= AT_ONCE, "{taken} sent, the slowest after {slowest:?}");
+    assert_eq!((accepted, repeated, refused), (taken, 0, 0));
+}
+
+/// The one documented hole: Redis loses what is not stored yet, and its sender never comes back.
+#[test]
+fn k15_what_redis_loses_with_its_sender_is_counted() {
+    let totals = sweep(0..8, 1, false, |_| Plan::delivering_over_failovers());
+    assert!(totals.failures.is_empty(), "{:?}", totals.failures);
+    let Verdict { archived, hole, lost, .. } = totals.verdict;
+    assert!(archived >= 500 && hole >= 8 && lost == 0, "{archived} archived, {hole} in the hole");
+}
+
+/// Several round trips through the model's network.
+const AT_ONCE: Duration = Duration::from_millis(250);
