@@ -92,6 +92,9 @@ pub struct Subject {
     /// replaces only older ones that were not whole either.
     #[serde(rename = "w", default)]
     pub is_whole: bool,
+    /// Whether no store had it yet: if the bus loses it, nobody can read it until it is sent again (G13).
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unstored: bool,
 }
 
 /// What the recipients get.
@@ -128,6 +131,7 @@ impl Subject {
             },
             rev: message.rev.clone(),
             is_whole: !message.has_old_long_text(),
+            is_unstored: false,
         }
     }
 
@@ -170,7 +174,12 @@ impl Publication {
     /// The publication of a message that no store has yet: the whole of it travels, however long it is.
     #[must_use]
     pub fn of_delivered(message: &Message, members_version: u64) -> Self {
-        Self { payload: Payload::message(message), ..Self::of_message(message, members_version) }
+        let subject = Subject { is_unstored: true, ..Subject::of_message(message) };
+        Self {
+            subject: Some(subject),
+            payload: Payload::message(message),
+            ..Self::of_message(message, members_version)
+        }
     }
 
     /// The message that it carries whole, as it was sent; `None` if it is something else.

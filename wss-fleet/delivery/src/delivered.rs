@@ -24,11 +24,21 @@ pub(crate) struct Delivered {
     keys: RandomState,
     newer: Reached,
     older: Reached,
+    /// The era in which a message was last pushed that no store had.
+    unstored_in: Option<Era>,
 }
 
-/// From a message's hash to the era before which a socket must have attached to have received it.
-/// The hash is keyed already, so the map needs no second key.
-type Reached = HashMap<u64, Era, FxBuildHasher>;
+/// By a message's hash, who has it. The hash is keyed already, so the map needs no second key.
+type Reached = HashMap<u64, Reach, FxBuildHasher>;
+
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    /// The era before which a socket must have attached to have received it.
+    before: Era,
+    /// The same without what sockets read by themselves: if the chain loses a message that no store had,
+    /// those that attached after its push lack it. [`ALL`] if a store has it.
+    before_by_push: Era,
+}
 
 /// Every socket has it, by push, by replay or by its own read.
 pub(crate) const ALL: Era = Era::MAX;
@@ -36,23 +46,55 @@ pub(crate) const ALL: Era = Era::MAX;
 impl Delivered {
     /// Records that a message reached the sockets of the eras before `before`.
     pub(crate) fn insert(&mut self, state: &Subject, before: Era) {
+        self.put(state, Reach { before, before_by_push: ALL });
+    }
+
+    /// Records that a message is pushed in this era: every socket has it, as long as the chain does.
+    pub(crate) fn pushed(&mut self, state: &Subject, era: Era) {
+        let mut before_by_push = ALL;
+        if state.is_unstored {
+            self.unstored_in = Some(era);
+            before_by_push = era.wrapping_add(1);
+        }
+        self.put(state, Reach { before: ALL, before_by_push });
+    }
+
+    fn put(&mut self, state: &Subject, reach: Reach) {
         if self.newer.len() >= limits::DELIVERED_MIN {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(self.hash(state), before);
+        self.newer.insert(self.hash(state), reach);
+    }
+
+    /// Whether sockets that attach now need an era of their own: what was pushed in this one may be
+    /// nowhere that they can read.
+    pub(crate) fn ends_era(&self, era: Era) -> bool {
+        self.unstored_in == Some(era)
     }
 
     /// The era before which sockets received the message; `None` if no socket did.
     pub(crate) fn reached(&self, state: &Subject) -> Option<Era> {
         let hash = self.hash(state);
-        self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
+        let reach = self.newer.get(&hash).or_else(|| self.older.get(&hash));
+        reach.map(|reach| reach.before)
     }
 
-    /// Records that the chain has none of the messages any more: sockets that attach in the era
-    /// `from` or later do not get them by a replay.
+    /// Records that the chain does not have this message any more: sockets that attach in the era `from`
+    /// or later do not get it by a replay.
+    pub(crate) fn lost(&mut self, state: &Subject, from: Era) {
+        let hash = self.hash(state);
+        let newer = self.newer.get_mut(&hash);
+        if let Some(reach) = newer.or_else(|| self.older.get_mut(&hash)) {
+            reach.before = from.min(reach.before_by_push);
+        }
+    }
+
+    /// Records that the chain has none of the messages any more.
     pub(crate) fn chain_lost(&mut self, from: Era) {
         let reached = self.newer.values_mut().chain(self.older.values_mut());
-        reached.filter(|before| **before == ALL).for_each(|before| *before = from);
+        for reach in reached.filter(|reach| reach.before == ALL) {
+            reach.before = from.min(reach.before_by_push);
+        }
     }
 
     fn hash(&self, state: &Subject) -> u64 {
@@ -71,14 +113,14 @@ mod tests {
         let mut delivered = Delivered::default();
         let state = |of: &str, rev: usize| {
             let rev = Rev::parse(&rev.to_string()).unwrap();
-            Subject { of: of.into(), rev, is_whole: true }
+            Subject { of: of.into(), rev, is_whole: true, is_unstored: false }
         };
         delivered.insert(&state("a", 0), 3);
         assert_eq!(delivered.reached(&state("a", 0)), Some(3));
         assert_eq!(delivered.reached(&state("b", 0)), None, "another subject");
         let count = 3 * limits::DELIVERED_MIN;
         for rev in 1..=count {
-            delivered.insert(&state("a", rev), ALL);
+            delivered.pushed(&state("a", rev), 3);
         }
         assert_eq!(delivered.reached(&state("a", 0)), None);
         let mut newest = count + 1 - limits::DELIVERED_MIN..=count;

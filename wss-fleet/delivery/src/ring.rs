@@ -240,7 +240,12 @@ mod tests {
     /// A state of one subject.
     fn state(rev: &str, is_whole: bool) -> Arc<Publication> {
         let payload = Payload::Frame(format!(r#"{{"rev":"{rev}"}}"#).into());
-        let subject = Some(Subject { of: "it".into(), rev: Rev::parse(rev).unwrap(), is_whole });
+        let subject = Some(Subject {
+            of: "it".into(),
+            rev: Rev::parse(rev).unwrap(),
+            is_whole,
+            is_unstored: false,
+        });
         Arc::new(Publication { subject, payload, ..(*publication()).clone() })
     }
 

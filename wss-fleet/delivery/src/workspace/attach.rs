@@ -266,6 +266,9 @@ impl Workspace {
 
     fn attach(&mut self, key: UserKey, waiting: &Waiting, frames: Vec<Bytes>, turn: &mut Turn<'_>) {
         let socket = waiting.attach.socket;
+        if self.delivered.ends_era(self.era) {
+            self.era = self.era.wrapping_add(1);
+        }
         let attached = Attached::new(key, &waiting.attach, self.era, turn.now);
         self.sockets.insert(socket, attached);
         self.roster.add_socket(key, socket);

@@ -84,15 +84,14 @@ impl Workspace {
         }
     }
 
-    /// Forgets the entries that a failover removed from the stream. Their messages are stored and
-    /// the relay publishes them again, so nothing is lost, whether it was delivered or held.
+    /// Forgets the entries that a failover removed from the stream. Their messages are stored and the
+    /// relay publishes them again, or their senders send them again (G13), so nothing is lost, whether it
+    /// was delivered or held.
     fn leave_the_fork(&mut self, common: EntryNumber) {
         self.era = self.era.wrapping_add(1);
         for (_, entry) in self.ring.from(common.next()) {
-            if let Some(state) = &entry.publication.subject
-                && self.delivered.reached(state).is_some()
-            {
-                self.delivered.insert(state, self.era);
+            if let Some(state) = &entry.publication.subject {
+                self.delivered.lost(state, self.era);
             }
         }
         self.holds.cut_after(common);

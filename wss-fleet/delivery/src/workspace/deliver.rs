@@ -309,7 +309,7 @@ impl Workspace {
     fn without_those_that_had_it(&mut self, to: Audience, state: Option<&Subject>) -> Audience {
         let Some(state) = state else { return to };
         let reached = self.delivered.reached(state);
-        self.delivered.insert(state, ALL);
+        self.delivered.pushed(state, self.era);
         match reached {
             None => to,
             Some(ALL) => Audience::default(),

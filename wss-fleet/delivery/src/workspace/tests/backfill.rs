@@ -347,6 +347,31 @@ fn g4_a_message_that_a_lost_stream_took_back_reaches_who_resumes_in_an_older_one
     assert_eq!(fixture.delivered(), [(bob, "taken back".to_owned())], "alice has it");
 }
 
+/// Bob's own reading, after the loss, did not bring what no store had yet.
+#[test]
+fn g13_what_redis_lost_before_it_was_stored_reaches_who_came_before_the_loss_was_noticed() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    fixture.attach("alice", &[&c]);
+    let delivered = {
+        let c = c.clone();
+        move |id| Publication::of_delivered(&said(&c, id, "delivered"), 1)
+    };
+    fixture.push(Box::new(delivered));
+    fixture.refreshed(&c, 1, &["alice", "bob"]);
+    let delivered = fixture.entries.last().unwrap().publication.clone();
+    let bob = fixture.attach("bob", &[&c]);
+    flush_again(&mut fixture, 1_900_000);
+    let loads = fixture.effects.clone();
+    fixture.load("alice", &[&c]);
+    fixture.effects = loads;
+    fixture.load("bob", &[&c]);
+    answer(&mut fixture, &c, history(Vec::new(), &["alice", "bob"]));
+    // Its sender sends it again.
+    let again = fixture.entry(marker());
+    fixture.input(Input::Entry(Entry { publication: delivered, ..again }));
+    assert_eq!(fixture.delivered(), [(bob, "delivered".to_owned())], "alice has it");
+}
+
 #[test]
 fn g4_who_leaves_while_it_runs_is_not_waited_for() {
     let (mut fixture, c, alice, _) = flushed();

@@ -258,7 +258,12 @@ fn g5_a_state_that_was_replaced_is_replayed_to_nobody() {
             let frame = format!(r#"{{"type":"message","rev":"{rev}"}}"#);
             Publication {
                 to,
-                subject: Some(Subject { of: "it".into(), rev: Rev::parse(rev).unwrap(), is_whole }),
+                subject: Some(Subject {
+                    of: "it".into(),
+                    rev: Rev::parse(rev).unwrap(),
+                    is_whole,
+                    is_unstored: false,
+                }),
                 payload: Payload::Frame(frame.into()),
                 ..Publication::marker(id)
             }
