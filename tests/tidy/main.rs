@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "amend",
             "files",
             "connect",
+            "archive",
             "node",
             "client",
             "checker",

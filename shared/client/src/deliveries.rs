@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use model::{ChannelId, ErrorCode, MessageId, MessageText, Retry, Timestamp, limits};
+use model::{ChannelId, ErrorCode, MessageId, MessageText, Timestamp, limits};
 use protocol::client_frame::SendFrame;
 use protocol::frame::Refused;
 use tokio::time::Instant;
@@ -16,49 +16,12 @@ use tokio::time::Instant;
 mod types;
 
 pub use types::{Delivery, DeliveryState, DeliveryWaits, OutboxFull};
+pub(crate) use types::{Post, Posted};
 
 use crate::backoff::Backoff;
-use crate::error::ApiError;
 
 /// A message by its channel and id.
 pub(crate) type Key = (ChannelId, MessageId);
-
-/// A `POST /messages` to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Post {
-    pub(crate) key: Key,
-    pub(crate) text: MessageText,
-}
-
-/// How a `POST /messages` ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Posted {
-    Stored,
-    /// Refused for good.
-    Failed(String),
-    /// Not now: the server may have said how long to wait.
-    Later(Option<Duration>),
-}
-
-impl Posted {
-    /// What an error means for the message. An expired token is renewed, and an answer that is not from
-    /// Inkwire, as from a hotel's network, says nothing about the message.
-    pub(crate) fn of_error(error: &ApiError) -> Self {
-        match error {
-            ApiError::Refused { problem, .. } => {
-                let is_expired = error.code().map(ErrorCode::retry) == Some(Retry::WithFreshToken);
-                if is_expired || error.is_retryable() {
-                    Self::Later(error.retry_after())
-                } else {
-                    Self::Failed(problem.code.clone())
-                }
-            }
-            ApiError::BadAddress | ApiError::Unreachable { .. } | ApiError::BadAnswer { .. } => {
-                Self::Later(error.retry_after())
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Kept {

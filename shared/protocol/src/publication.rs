@@ -175,11 +175,8 @@ impl Publication {
     #[must_use]
     pub fn of_delivered(message: &Message, members_version: u64) -> Self {
         let subject = Subject { is_unstored: true, ..Subject::of_message(message) };
-        Self {
-            subject: Some(subject),
-            payload: Payload::message(message),
-            ..Self::of_message(message, members_version)
-        }
+        let (subject, payload) = (Some(subject), Payload::message(message));
+        Self { subject, payload, ..Self::of_message(message, members_version) }
     }
 
     /// The message that it carries whole, as it was sent; `None` if it is something else.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::ApiError;
 use crate::fake_server::{at, general};
 
 fn words(text: &str) -> MessageText {

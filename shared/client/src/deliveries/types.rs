@@ -1,8 +1,11 @@
-//! What programs see of the outbox.
+//! What programs see of the outbox, and the calls that it asks for.
 
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, MessageText};
+use model::{ChannelId, ErrorCode, MessageId, MessageText, Retry};
+
+use super::Key;
+use crate::error::ApiError;
 
 /// How far a message has come that [`crate::Client::deliver`] took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,43 @@ impl Default for DeliveryWaits {
             archived: Duration::from_secs(60),
             longest: Duration::from_secs(600),
             socket: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A `POST /messages` to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Post {
+    pub(crate) key: Key,
+    pub(crate) text: MessageText,
+}
+
+/// How a `POST /messages` ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Posted {
+    Stored,
+    /// Refused for good.
+    Failed(String),
+    /// Not now: the server may have said how long to wait.
+    Later(Option<Duration>),
+}
+
+impl Posted {
+    /// What an error means for the message. An expired token is renewed, and an answer that is not from
+    /// Inkwire, as from a hotel's network, says nothing about the message.
+    pub(crate) fn of_error(error: &ApiError) -> Self {
+        match error {
+            ApiError::Refused { problem, .. } => {
+                let is_expired = error.code().map(ErrorCode::retry) == Some(Retry::WithFreshToken);
+                if is_expired || error.is_retryable() {
+                    Self::Later(error.retry_after())
+                } else {
+                    Self::Failed(problem.code.clone())
+                }
+            }
+            ApiError::BadAddress | ApiError::Unreachable { .. } | ApiError::BadAnswer { .. } => {
+                Self::Later(error.retry_after())
+            }
         }
     }
 }
