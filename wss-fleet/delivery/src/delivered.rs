@@ -7,10 +7,11 @@ use model::limits;
 use protocol::publication::Subject;
 use rustc_hash::FxBuildHasher;
 
-/// A counter of backfills, forks and losses of the stream. After each, a socket that resumes may
-/// lack messages that attached sockets have: a backfill pushes messages that are not in the chain,
-/// a fork removes entries from it, and the stream that follows a lost one may be an older one. A
-/// socket belongs to the era in which it attached.
+/// A counter of backfills, forks and losses of the stream, and of pushes that no store has. After each,
+/// a socket that comes may lack messages that attached sockets have: a backfill pushes messages that are
+/// not in the chain, a fork removes entries from it, the stream that follows a lost one may be an older
+/// one, and what no store has can be lost before a client reads it. A socket belongs to the era in which
+/// it attached, or in which its user last joined a channel.
 pub(crate) type Era = u32;
 
 /// The messages that were delivered recently: at least the newest [`limits::DELIVERED_MIN`], at
@@ -64,6 +65,11 @@ impl Delivered {
             self.older = std::mem::take(&mut self.newer);
         }
         self.newer.insert(self.hash(state), reach);
+    }
+
+    /// Whether a message was ever pushed that no store had.
+    pub(crate) const fn had_unstored(&self) -> bool {
+        self.unstored_in.is_some()
     }
 
     /// Whether sockets that attach now need an era of their own: what was pushed in this one may be

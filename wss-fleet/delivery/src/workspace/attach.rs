@@ -80,6 +80,9 @@ impl Workspace {
             Some(LoadedUser { channels, joined, .. }) => {
                 self.read_ahead(&channels, turn);
                 let (came, gone) = self.roster.load(key, channels, joined);
+                if !came.is_empty() {
+                    self.begin_anew(key);
+                }
                 for channel in &came {
                     self.tell(ChannelChange::MemberAdded, channel, user, turn);
                 }
@@ -266,10 +269,8 @@ impl Workspace {
 
     fn attach(&mut self, key: UserKey, waiting: &Waiting, frames: Vec<Bytes>, turn: &mut Turn<'_>) {
         let socket = waiting.attach.socket;
-        if self.delivered.ends_era(self.era) {
-            self.era = self.era.wrapping_add(1);
-        }
-        let attached = Attached::new(key, &waiting.attach, self.era, turn.now);
+        let era = self.era_of_newcomers();
+        let attached = Attached::new(key, &waiting.attach, era, turn.now);
         self.sockets.insert(socket, attached);
         self.roster.add_socket(key, socket);
         self.note_presence(key, turn.now);

@@ -12,11 +12,12 @@ use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Reci
 use protocol::signal::Signal;
 
 use super::{ChannelMembers, DeliveryClass, Effect, Turn, Workspace};
-use crate::audience::Audience;
-use crate::delivered::ALL;
+use crate::audience::{Audience, SocketId};
+use crate::delivered::{ALL, Era};
 use crate::hold::HoldReason;
 use crate::numbers::EntryNumber;
 use crate::ring::Pushed;
+use crate::roster::UserKey;
 
 impl Workspace {
     /// Accepts the next entry of the chain.
@@ -206,6 +207,7 @@ impl Workspace {
         turn: &mut Turn<'_>,
     ) {
         let (added, gone) = self.roster.refresh(channel, version, members, turn.now);
+        added.iter().for_each(|key| self.begin_anew(*key));
         let added = added.into_iter().map(|key| (ChannelChange::MemberAdded, key));
         let gone = gone.into_iter().map(|key| (ChannelChange::MemberRemoved, key));
         for (change, key) in added.chain(gone) {
@@ -327,6 +329,34 @@ impl Workspace {
         if version == self.next_version(channel) {
             for change in &to.changes {
                 self.roster.apply(channel, version, (&change.user_id, change.is_member), now);
+                if let Some(key) = self.roster.key_of(&change.user_id).filter(|_| change.is_member)
+                {
+                    self.begin_anew(key);
+                }
+            }
+        }
+    }
+
+    /// The era of who attaches or joins now.
+    pub(super) fn era_of_newcomers(&mut self) -> Era {
+        if self.delivered.ends_era(self.era) {
+            self.era = self.era.wrapping_add(1);
+        }
+        self.era
+    }
+
+    /// A user joined a channel: their sockets have what was pushed there before only as far as their
+    /// clients could read it, as if they attached now.
+    pub(super) fn begin_anew(&mut self, key: UserKey) {
+        if !self.delivered.had_unstored() {
+            return;
+        }
+        let era = self.era_of_newcomers();
+        let Some(user) = self.roster.user(key) else { return };
+        let sockets: Vec<SocketId> = self.roster.audience_of(&user.id).sockets().collect();
+        for socket in sockets {
+            if let Some(attached) = self.sockets.get_mut(&socket) {
+                attached.era = era;
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::roster::UserKey;
 pub(super) struct Attached {
     /// Its user.
     pub(super) key: UserKey,
-    /// The era in which it attached.
+    /// The era in which it attached, or its user last joined a channel.
     pub(super) era: Era,
     /// The low bits of the moment of its next tick, which is at most an interval from now.
     tick: u16,

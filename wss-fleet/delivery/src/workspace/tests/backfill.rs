@@ -347,29 +347,32 @@ fn g4_a_message_that_a_lost_stream_took_back_reaches_who_resumes_in_an_older_one
     assert_eq!(fixture.delivered(), [(bob, "taken back".to_owned())], "alice has it");
 }
 
-/// Bob's own reading, after the loss, did not bring what no store had yet.
+/// What Bob and Carol read by themselves, after the loss, did not have what no store had yet.
 #[test]
 fn g13_what_redis_lost_before_it_was_stored_reaches_who_came_before_the_loss_was_noticed() {
     let (mut fixture, c) = (Fixture::linked(), channel(1));
     fixture.attach("alice", &[&c]);
-    let delivered = {
-        let c = c.clone();
-        move |id| Publication::of_delivered(&said(&c, id, "delivered"), 1)
-    };
-    fixture.push(Box::new(delivered));
+    let carol = fixture.attach("carol", &[]);
+    let to = c.clone();
+    fixture.push(Box::new(move |id| Publication::of_delivered(&said(&to, id, "delivered"), 1)));
     fixture.refreshed(&c, 1, &["alice", "bob"]);
     let delivered = fixture.entries.last().unwrap().publication.clone();
     let bob = fixture.attach("bob", &[&c]);
+    fixture.push(change(&c, 2, ChannelChange::MemberAdded, "carol"));
     flush_again(&mut fixture, 1_900_000);
     let loads = fixture.effects.clone();
-    fixture.load("alice", &[&c]);
-    fixture.effects = loads;
-    fixture.load("bob", &[&c]);
-    answer(&mut fixture, &c, history(Vec::new(), &["alice", "bob"]));
+    for name in ["alice", "bob", "carol"] {
+        fixture.effects = loads.clone();
+        fixture.load(name, &[&c]);
+    }
+    answer(&mut fixture, &c, history(Vec::new(), &["alice", "bob", "carol"]));
     // Its sender sends it again.
     let again = fixture.entry(marker());
     fixture.input(Input::Entry(Entry { publication: delivered, ..again }));
-    assert_eq!(fixture.delivered(), [(bob, "delivered".to_owned())], "alice has it");
+    let mut told = fixture.delivered();
+    told.sort_unstable();
+    let wanted = [bob, carol].map(|socket| (socket, "delivered".to_owned()));
+    assert_eq!(told, wanted, "alice has it");
 }
 
 #[test]
