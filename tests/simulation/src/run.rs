@@ -168,16 +168,14 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
         let history = History { unread: unread.unwrap_or_default(), ..history(world) };
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
-        let mut wrong = settling.wrong(world);
-        wrong.extend(delivering::wrong(world));
-        let is_heard = wrong.is_empty();
-        let is_done = verdict.holds() && is_told && is_heard && world.log.is_drained();
+        let mut unfinished = unfinished(&history, world);
+        unfinished.extend(settling.wrong(world));
+        unfinished.extend(delivering::wrong(world));
+        if !is_told {
+            unfinished.push("somebody was not told what is unread".to_owned());
+        }
+        let is_done = verdict.holds() && unfinished.is_empty();
         if is_over || (is_done && is_settled(&history, world)) {
-            let mut unfinished = unfinished(&history, world);
-            unfinished.extend(wrong);
-            if !is_told {
-                unfinished.push("somebody was not told what is unread".to_owned());
-            }
             let mut faults = BTreeMap::new();
             for (_, event) in &history.events {
                 if let Event::FaultBegan { kind } = event {
