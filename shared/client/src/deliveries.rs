@@ -438,9 +438,12 @@ impl Deliveries {
         }
     }
 
-    /// Forgets an id of a time that is not now, as of a device whose clock was minutes ahead: what sorts
-    /// after it would be refused, too, until that time has come.
+    /// Forgets the newest id if its time is not now, as of a device whose clock was minutes ahead: what
+    /// sorts after it would be refused, too, until that time has come.
     fn lower_newest(&mut self, (channel, id): &Key) {
+        if self.newest.get(channel) != Some(id) {
+            return;
+        }
         let is_before = |((of, other), kept): &(&Key, &Kept)| {
             of == channel && other < id && kept.stage != Stage::Failed
         };

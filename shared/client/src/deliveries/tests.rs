@@ -338,3 +338,15 @@ fn an_id_that_is_refused_as_out_of_range_does_not_spoil_later_ones() {
     assert!(before < later && later < ahead, "{before} {later} {ahead}");
     assert_eq!(later.time(), at(6));
 }
+
+#[test]
+fn an_old_id_that_is_refused_as_out_of_range_lets_no_later_one_sort_lower() {
+    let mut desk = Desk::new();
+    desk.add("too old");
+    let newest = desk.outbox.add(&general(), words("newest"), None, (at(6), 9)).unwrap();
+    let sends = desk.sends();
+    desk.outbox.on_archived(&general(), &[newest]);
+    desk.refuse(sends[0].reference, ErrorCode::IdOutOfRange);
+    let later = desk.outbox.add(&general(), words("later"), None, (at(6), 7)).unwrap();
+    assert!(later > newest, "{later} {newest}");
+}
