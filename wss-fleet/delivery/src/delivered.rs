@@ -41,6 +41,13 @@ struct Reach {
     before_by_push: Era,
 }
 
+impl Reach {
+    /// The chain lost it: who attaches in the era `from` or later does not get it by a replay.
+    fn lose(&mut self, from: Era) {
+        self.before = from.min(self.before_by_push);
+    }
+}
+
 /// Every socket has it, by push, by replay or by its own read.
 pub(crate) const ALL: Era = Era::MAX;
 
@@ -85,22 +92,19 @@ impl Delivered {
         reach.map(|reach| reach.before)
     }
 
-    /// Records that the chain does not have this message any more: sockets that attach in the era `from`
-    /// or later do not get it by a replay.
+    /// Records that the chain does not have this message any more.
     pub(crate) fn lost(&mut self, state: &Subject, from: Era) {
         let hash = self.hash(state);
         let newer = self.newer.get_mut(&hash);
         if let Some(reach) = newer.or_else(|| self.older.get_mut(&hash)) {
-            reach.before = from.min(reach.before_by_push);
+            reach.lose(from);
         }
     }
 
     /// Records that the chain has none of the messages any more.
     pub(crate) fn chain_lost(&mut self, from: Era) {
         let reached = self.newer.values_mut().chain(self.older.values_mut());
-        for reach in reached.filter(|reach| reach.before == ALL) {
-            reach.before = from.min(reach.before_by_push);
-        }
+        reached.filter(|reach| reach.before == ALL).for_each(|reach| reach.lose(from));
     }
 
     fn hash(&self, state: &Subject) -> u64 {

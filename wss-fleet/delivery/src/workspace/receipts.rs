@@ -29,7 +29,8 @@ impl Workspace {
 
     pub(super) fn on_receipts(&mut self, signal: &ReceiptsSignal, turn: &mut Turn<'_>) {
         let channel = &signal.channel_id;
-        if self.roster.size(channel).is_none() {
+        let has_members_here = self.roster.members(channel).next().is_some();
+        if has_members_here && self.roster.size(channel).is_none() {
             self.needs_newer_view(channel, turn);
         }
         let roster = &self.roster;

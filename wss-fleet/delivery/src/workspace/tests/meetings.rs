@@ -225,6 +225,19 @@ fn g14_members_on_other_nodes_count() {
 }
 
 #[test]
+fn g14_receipts_of_channels_without_members_here_cost_no_reading() {
+    let (mut fixture, ..) = two();
+    let id = MessageId::mint(Timestamp::from_unix_ms(1), 1);
+    fixture.input(Input::Signal(Signal::Receipts(ReceiptsSignal {
+        channel_id: channel(9),
+        delivered: vec![(user("carol"), id)],
+        read: Vec::new(),
+        archived: vec![(id, user("carol"))],
+    })));
+    assert_eq!(fixture.effects, []);
+}
+
+#[test]
 fn g14_what_clients_got_is_passed_on_and_only_for_members() {
     let (mut fixture, c, _, bob) = two();
     let id = |n| MessageId::mint(fixture.now.minus(Duration::from_secs(n)), 1);
