@@ -3,6 +3,7 @@
 mod bus;
 mod clock;
 mod files;
+mod hooked_spool;
 mod leases;
 mod ports;
 mod presence;
@@ -17,6 +18,7 @@ mod stream;
 pub use bus::{MemoryBus, PublishFault};
 pub use clock::{ManualClock, SeededRandomness};
 pub use files::MemoryFiles;
+pub use hooked_spool::{HookedSpool, SpoolHook};
 pub use leases::MemoryDirectory;
 pub use ports::ports;
 pub use relay_bus::Replicas;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use memory::SeededRng;
+use memory::{HookedSpool, SeededRng};
 use messaging::ports::{
     ChannelStore, EventBus, MemberStore, NodeDirectory, ReceiptBook, Sessions, Spool,
 };
@@ -231,7 +231,7 @@ impl Plant {
             Planted::ReceiptFirst => delivering::Wrong::Notes(Arc::clone(&self.newest)),
             _ => return spool,
         };
-        Arc::new(delivering::Spoiled { spool, wrong })
+        Arc::new(HookedSpool::new(spool, wrong))
     }
 
     /// The spool as the archive has it, with the bug.
@@ -239,7 +239,7 @@ impl Plant {
     pub(crate) fn archive(&self, spool: Arc<dyn Spool>) -> Arc<dyn Spool> {
         match self.bug {
             Planted::RemovedFirst => {
-                Arc::new(delivering::Spoiled { spool, wrong: delivering::Wrong::RemovesFirst })
+                Arc::new(HookedSpool::new(spool, delivering::Wrong::RemovesFirst))
             }
             _ => spool,
         }

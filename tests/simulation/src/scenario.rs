@@ -64,7 +64,7 @@ pub fn of(bug: Planted) -> Plan {
         Planted::GhostPresence => gone_with_their_nodes(),
         Planted::AcceptedFirst => sent_to_a_full_redis(),
         Planted::RemovedFirst => archived_while_the_store_fails(),
-        Planted::ReceiptFirst => delivered_first(),
+        Planted::ReceiptFirst => Plan::delivering(),
     }
 }
 
@@ -269,20 +269,9 @@ fn gone_with_their_nodes() -> Plan {
     }
 }
 
-/// People in channels that deliver first, and nothing goes wrong but their devices.
-fn delivered_first() -> Plan {
-    Plan {
-        users: 4..=4,
-        devices: 2,
-        deliver_every_ms: Some(300..=1_200),
-        send_every_ms: 1_000..=3_000,
-        ..Plan::quiet()
-    }
-}
-
-/// The same while Redis takes nothing: `POST` stores what is sent.
+/// People in channels that deliver first, while Redis takes nothing: `POST` stores what is sent.
 fn sent_to_a_full_redis() -> Plan {
-    Plan { faults: vec![fault(4_000, 3_000, Kind::RedisFull)], ..delivered_first() }
+    Plan { faults: vec![fault(4_000, 3_000, Kind::RedisFull)], ..Plan::delivering() }
 }
 
 /// The same while the archive cannot store, and devices are lost.
@@ -291,6 +280,6 @@ fn archived_while_the_store_fails() -> Plan {
         dies_one_in: 6,
         lost_one_in: 1,
         faults: vec![fault(4_000, 6_000, Kind::StoreGone)],
-        ..delivered_first()
+        ..Plan::delivering()
     }
 }

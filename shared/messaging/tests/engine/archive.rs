@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory::{ManualClock, MemoryBus, MemoryStore, SeededRandomness};
+use memory::{HookedSpool, ManualClock, MemoryBus, MemoryStore, SeededRandomness, SpoolHook};
 use messaging::archive::{Archiver, ArchiverPorts, Waiting};
-use messaging::ports::{BusError, Clock, Held, Offered, Spool, SpoolEntry};
-use model::{
-    ChannelId, EntryId, Message, MessageId, MessageText, Timestamp, UserId, WorkspaceId, limits,
-};
+use messaging::ports::{BusError, Clock, Offered, Spool, SpoolEntry};
+use model::{ChannelId, Message, MessageId, MessageText, Timestamp, UserId, WorkspaceId, limits};
 use protocol::publication::Publication;
 use tokio::time::Instant;
 
@@ -81,59 +79,27 @@ async fn what_waits_is_measured_whoever_took_it() {
     assert_eq!(fixture.archiver.take_waiting(), Some(Waiting::default()));
 }
 
-/// A spool that takes a second to give its entries.
+/// Takes a second to give entries.
 #[derive(Debug)]
-struct SlowSpool(MemoryBus);
+struct Slow;
 
 #[async_trait]
-impl Spool for SlowSpool {
-    async fn deliver(
-        &self,
-        workspace: &WorkspaceId,
-        publication: &Publication,
-        digest: &str,
-    ) -> Result<Offered, BusError> {
-        self.0.deliver(workspace, publication, digest).await
-    }
-
-    async fn waiting(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-    ) -> Result<Vec<SpoolEntry>, BusError> {
-        self.0.waiting(workspace, channel).await
-    }
-
-    async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
-        self.0.spools(since).await
-    }
-
+impl SpoolHook for Slow {
     async fn claim(
         &self,
+        spool: &Arc<dyn Spool>,
         workspace: &WorkspaceId,
         archiver: &str,
         limit: usize,
     ) -> Result<Vec<SpoolEntry>, BusError> {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        self.0.claim(workspace, archiver, limit).await
-    }
-
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
-        self.0.remove(workspace, entries).await
-    }
-
-    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
-        self.0.held(workspace).await
-    }
-
-    async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
-        self.0.forget(workspace, noted_at).await
+        spool.claim(workspace, archiver, limit).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_ends_in_time_however_much_waits() {
-    let fixture = Fixture::with(|bus| Arc::new(SlowSpool(bus)));
+    let fixture = Fixture::with(|bus| Arc::new(HookedSpool::new(Arc::new(bus), Slow)));
     let batch = limits::ARCHIVE_BATCH_MAX as u64;
     for n in 0..10 * batch {
         fixture.deliver("w", n).await;

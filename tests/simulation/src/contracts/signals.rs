@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use checker::Lasting;
+use memory::{HookedSpool, SpoolHook};
 use messaging::ports::{
-    BatchResult, BusError, Entry, EventBus, Held, Offered, Published, RelayBus, Routed, Spool,
-    SpoolEntry, Subscription,
+    BatchResult, BusError, Entry, EventBus, Offered, Published, RelayBus, Routed, Spool,
+    Subscription,
 };
-use model::{ChannelId, EntryId, Timestamp, WorkspaceId};
+use model::{EntryId, WorkspaceId};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 use protocol::signal::Signal;
@@ -42,8 +43,8 @@ impl Publications {
     }
 
     /// The spool of a node.
-    pub(crate) fn of_spool(&self, bus: Arc<dyn Spool>) -> Arc<dyn Spool> {
-        Arc::new(Noted { bus, publications: self.clone(), is_node: true })
+    pub(crate) fn of_spool(&self, spool: Arc<dyn Spool>) -> Arc<dyn Spool> {
+        Arc::new(HookedSpool::new(spool, self.clone()))
     }
 
     /// The relay's bus.
@@ -92,48 +93,16 @@ impl EventBus for Noted<Arc<dyn EventBus>> {
 }
 
 #[async_trait]
-impl Spool for Noted<Arc<dyn Spool>> {
+impl SpoolHook for Publications {
     async fn deliver(
         &self,
+        spool: &Arc<dyn Spool>,
         workspace: &WorkspaceId,
         publication: &Publication,
         digest: &str,
     ) -> Result<Offered, BusError> {
-        self.publications.note(workspace, publication);
-        self.bus.deliver(workspace, publication, digest).await
-    }
-
-    async fn waiting(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-    ) -> Result<Vec<SpoolEntry>, BusError> {
-        self.bus.waiting(workspace, channel).await
-    }
-
-    async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
-        self.bus.spools(since).await
-    }
-
-    async fn claim(
-        &self,
-        workspace: &WorkspaceId,
-        archiver: &str,
-        limit: usize,
-    ) -> Result<Vec<SpoolEntry>, BusError> {
-        self.bus.claim(workspace, archiver, limit).await
-    }
-
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
-        self.bus.remove(workspace, entries).await
-    }
-
-    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
-        self.bus.held(workspace).await
-    }
-
-    async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
-        self.bus.forget(workspace, noted_at).await
+        self.note(workspace, publication);
+        spool.deliver(workspace, publication, digest).await
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::ports::{BusError, Held, Offered, ReceiptBook, ReceiptMarks, Spool, SpoolEntry};
-use model::{ChannelId, EntryId, MessageId, Timestamp, UserId, WorkspaceId};
+use memory::SpoolHook;
+use messaging::ports::{BusError, Offered, ReceiptBook, ReceiptMarks, Spool, SpoolEntry};
+use model::{ChannelId, EntryId, MessageId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 
@@ -23,13 +24,6 @@ pub(super) enum Wrong {
     Notes(Newest),
 }
 
-/// A spool with a bug.
-#[derive(Debug)]
-pub(super) struct Spoiled {
-    pub(super) spool: Arc<dyn Spool>,
-    pub(super) wrong: Wrong,
-}
-
 /// Bug 26: whoever says that they have something is said to have all that was offered.
 #[derive(Debug)]
 pub(super) struct Hasty {
@@ -38,16 +32,17 @@ pub(super) struct Hasty {
 }
 
 #[async_trait]
-impl Spool for Spoiled {
+impl SpoolHook for Wrong {
     async fn deliver(
         &self,
+        spool: &Arc<dyn Spool>,
         workspace: &WorkspaceId,
         publication: &Publication,
         digest: &str,
     ) -> Result<Offered, BusError> {
-        match &self.wrong {
-            Wrong::AnswersFirst => {
-                let (spool, workspace) = (Arc::clone(&self.spool), workspace.clone());
+        match self {
+            Self::AnswersFirst => {
+                let (spool, workspace) = (Arc::clone(spool), workspace.clone());
                 let (publication, digest) = (publication.clone(), digest.to_owned());
                 tokio::spawn(async move {
                     // Nobody waits for it.
@@ -55,54 +50,31 @@ impl Spool for Spoiled {
                 });
                 return Ok(Offered::Accepted { replicated: false });
             }
-            Wrong::Notes(newest) => {
+            Self::Notes(newest) => {
                 if let Some(message) = publication.message() {
                     let mut newest = newest.lock();
                     let newest = newest.entry(message.channel_id).or_insert(message.id);
                     *newest = message.id.max(*newest);
                 }
             }
-            Wrong::RemovesFirst => {}
+            Self::RemovesFirst => {}
         }
-        self.spool.deliver(workspace, publication, digest).await
-    }
-
-    async fn waiting(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-    ) -> Result<Vec<SpoolEntry>, BusError> {
-        self.spool.waiting(workspace, channel).await
-    }
-
-    async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
-        self.spool.spools(since).await
+        spool.deliver(workspace, publication, digest).await
     }
 
     async fn claim(
         &self,
+        spool: &Arc<dyn Spool>,
         workspace: &WorkspaceId,
         archiver: &str,
         limit: usize,
     ) -> Result<Vec<SpoolEntry>, BusError> {
-        let taken = self.spool.claim(workspace, archiver, limit).await?;
-        if matches!(self.wrong, Wrong::RemovesFirst) && !taken.is_empty() {
+        let taken = spool.claim(workspace, archiver, limit).await?;
+        if matches!(self, Self::RemovesFirst) && !taken.is_empty() {
             let ids: Vec<EntryId> = taken.iter().map(|entry| entry.id).collect();
-            self.spool.remove(workspace, &ids).await?;
+            spool.remove(workspace, &ids).await?;
         }
         Ok(taken)
-    }
-
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
-        self.spool.remove(workspace, entries).await
-    }
-
-    async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
-        self.spool.held(workspace).await
-    }
-
-    async fn forget(&self, workspace: &WorkspaceId, noted_at: Timestamp) -> Result<(), BusError> {
-        self.spool.forget(workspace, noted_at).await
     }
 }
 
