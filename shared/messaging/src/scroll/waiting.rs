@@ -19,9 +19,6 @@ pub(super) async fn waiting(
     request: &Scroll,
 ) -> Result<Vec<Message>, StoreError> {
     let entries = app.spool.waiting(&caller.workspace_id, &request.log.channel_id).await?;
-    if entries.len() > limits::SPOOL_PAGE_MAX {
-        return Err(StoreError::Unavailable("too much waits to be stored".into()));
-    }
     let stored = entries.iter().filter_map(SpoolEntry::message);
     let mut messages: Vec<Message> = stored.map(|stored| stored.message).collect();
     messages.sort_by_key(|message| message.id);

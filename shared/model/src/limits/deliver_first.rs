@@ -7,11 +7,9 @@ pub const SEND_TEXT_BYTES_MAX: usize = 12 * 1024;
 /// Bytes of a workspace's messages that are delivered and not yet stored: hours of a busy workspace,
 /// and a hundredth of a small cache. Above it, sends are refused and clients use `POST /messages`.
 pub const SPOOL_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Messages of one channel that a page adds from the spool. More wait only if `archive` has not run for
-/// minutes; then the page is refused rather than incomplete.
-pub const SPOOL_PAGE_MAX: usize = 2_000;
-/// Entries of a workspace's spool that are looked at for a page: a few megabytes. With more, the page is
-/// refused, or reading pages would take Redis from those who send.
+/// Entries of a workspace's spool that are looked at for a page: a few megabytes. More wait only if
+/// `archive` is minutes late. Then pages are refused rather than incomplete, and reading them does not take
+/// Redis from those who send.
 pub const SPOOL_LOOK_MAX: usize = 10_000;
 /// Entries of the spool that one read returns.
 pub const SPOOL_READ_ENTRIES_MAX: usize = 500;
