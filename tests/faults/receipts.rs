@@ -1,5 +1,6 @@
 //! Everybody says what they have got (G14): a viewer is told a frame an interval, not one a message.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::{Event, View};
@@ -41,7 +42,7 @@ async fn receipts(members: usize, messages: usize) {
     let last = *room.sent.keys().next_back().unwrap();
     eventually("everybody knows that everybody has all", Duration::from_secs(60), async || {
         room.people.iter().all(|person| {
-            let mut have = std::collections::BTreeSet::new();
+            let mut have = BTreeSet::new();
             person.look(|log| {
                 for logged in log {
                     if let Event::Receipts { delivered, .. } = &logged.event {

@@ -21,10 +21,10 @@
 //! - **K13** lasting: no text of such a channel is anywhere at the end (G15), and nothing but
 //!   publications is in a stream or moves a cursor (G17).
 //! - **K14** present: at the end, clients show who is there, and nobody else (G16).
-//! - **K15** archived: what was sent in a channel that delivers first is stored once, as it was sent, and
-//!   everybody has what is stored; only what Redis lost and whose sender never came back is not (G13).
-//! - **K16** accepted: what a node accepted is in a spool or stored, unless Redis lost data since; it is
-//!   `archived` only if it is stored, and no receipt is ahead of what a device said (G13, G14).
+//! - **K15** archived: in channels that deliver first, each message is stored once, as it was sent, and
+//!   reaches every member. The exception: Redis lost it, and its sender never came back (G13).
+//! - **K16** accepted: a spool or the store has each accepted message, unless Redis lost data since. A node
+//!   says `archived` only of stored messages. No receipt is ahead of what a device said (G13, G14).
 //!
 //! The checker does not know how the system works, and judges simulated and real runs alike. Texts
 //! must be unique per send, because the text connects a stored message with its send. User ids must

@@ -63,9 +63,9 @@ pub enum Check {
     K13Lasting,
     /// Clients show who is there, and nobody else.
     K14Present,
-    /// What was sent in a channel that delivers first is stored once, and everybody has it.
+    /// In channels that deliver first, each message is stored once and reaches every member.
     K15Archived,
-    /// What is accepted is kept, and no receipt is ahead of what a device said.
+    /// Redis or the store has each accepted message. No receipt is ahead of what a device said.
     K16Accepted,
 }
 
@@ -119,17 +119,17 @@ pub struct Verdict {
     pub missed: u64,
     /// Texts of such channels that are found at the end.
     pub left: u64,
-    /// What outboxes of channels that deliver first took.
+    /// Messages that clients sent in channels that deliver first.
     pub taken: u64,
-    /// How much of it a node accepted.
+    /// Of these, the ones that a node accepted.
     pub accepted: u64,
-    /// How much of it is stored.
+    /// Of these, the ones that are stored.
     pub archived: u64,
-    /// How often one of them was sent on a socket again.
+    /// Repeated sends of these on sockets.
     pub repeated: u64,
-    /// What was refused for good, and whose sender knows.
+    /// Messages that were refused for good.
     pub refused: u64,
-    /// What was accepted, lost by Redis, and whose sender never came back.
+    /// Accepted messages that Redis lost and nobody sent again.
     pub hole: u64,
     /// The broken rules, up to a maximum.
     pub violations: Vec<Violation>,
