@@ -202,7 +202,11 @@ impl<'a> Judge<'a> {
     /// Follows each message, and checks what nodes say.
     fn go_through(&mut self) {
         let mut said: HashMap<(&UserId, &ChannelId), MessageId> = HashMap::new();
+        let mut left = BTreeSet::new();
         for (index, (at, event)) in self.history.events.iter().enumerate() {
+            if let Event::Leaves { client } = event {
+                left.insert(*client);
+            }
             let Event::Delivering(event) = event else { continue };
             match event {
                 Delivering::Takes { client, channel, id, text } => {
@@ -243,7 +247,10 @@ impl<'a> Judge<'a> {
                     self.of((channel, *id), |taken| taken.is_abandoned = true);
                 }
                 Delivering::Got { client, channel, up_to } => {
-                    self.got(*client, channel, *up_to, *at);
+                    // The last frame of a process that dies: its program takes no more events.
+                    if !left.contains(client) {
+                        self.got(*client, channel, *up_to, *at);
+                    }
                     if let Some(user) = self.clients.user(*client) {
                         let said = said.entry((user, channel)).or_insert(*up_to);
                         *said = (*said).max(*up_to);
