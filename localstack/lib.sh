@@ -57,8 +57,19 @@ answers() { [ "$(curl -s -o /dev/null -m 10 -w '%{http_code}' "$2")" = "$1" ]; }
 # The folder of cargo's debug builds.
 programs_folder() { (cd "${CARGO_TARGET_DIR:-target}/debug" && pwd); }
 
+# Below the ports that the system gives to connections, so that none takes it before the server does.
 free_port() {
-  .venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  .venv/bin/python - <<'PORT'
+import random, socket
+for port in random.sample(range(12000, 32000), 100):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+    print(port)
+    break
+PORT
 }
 
 secret() { .venv/bin/python -c 'import secrets; print(secrets.token_hex(32))'; }

@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tests::cluster::{Cluster, Environment};
-use tests::process::{NodeProcess, NodeSetup, free_port, program};
+use tests::port::free_port;
+use tests::process::{NodeProcess, NodeSetup, program};
 use tests::{SOON, eventually};
 
 /// The result of running the command.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tests::cluster::{Cluster, Environment};
-use tests::process::free_port;
+use tests::port::free_port;
 use tests::redis::{Flavor, RedisServer};
 use tests::watched::{WatchedNode, check};
 use tests::{SOON, eventually};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use client::{Api, DevUser, TokenSource};
 use model::Direction;
 use tests::cluster::user;
-use tests::process::{free_port, program};
+use tests::port::free_port;
+use tests::process::program;
 use tests::redis::{Flavor, RedisServer};
 use tests::{SOON, eventually};
 

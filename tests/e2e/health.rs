@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use tests::cluster::{Cluster, Environment};
-use tests::process::free_port;
+use tests::port::free_port;
 use tests::proxy::http::{Rule, StoreFault, StoreProxy};
 use tests::redis::{Flavor, RedisServer};
 use tests::store::local_client;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tests::process::{NodeProcess, NodeSetup, free_port};
+use tests::port::free_port;
+use tests::process::{NodeProcess, NodeSetup};
 use tests::{SOON, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -17,6 +17,7 @@ pub mod failover;
 pub mod lambda;
 pub mod logs;
 pub mod person;
+pub mod port;
 pub mod process;
 pub mod proxied;
 pub mod proxy;

@@ -1,7 +1,6 @@
 //! Programs of the workspace as separate processes.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +11,7 @@ use model::NodeId;
 
 use crate::authority::Issued;
 use crate::cluster::TICKET_SECRET;
+use crate::port::free_port;
 use crate::{SOON, eventually};
 
 /// A node process; killed when dropped.
@@ -309,14 +309,4 @@ pub fn program(name: &str) -> PathBuf {
     folders.find(|program| program.is_file()).unwrap_or_else(|| {
         panic!("{name} is not built: `tests/run` does it, or `cargo build --workspace --bins`")
     })
-}
-
-/// A port that was free a moment ago.
-///
-/// # Panics
-/// If no port is free.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
 }

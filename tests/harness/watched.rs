@@ -8,7 +8,8 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::cluster::TICKET_SECRET;
-use crate::process::{free_port, program};
+use crate::port::free_port;
+use crate::process::program;
 use crate::{SOON, eventually};
 
 /// A node process whose environment the test chooses; killed when dropped.
