@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{Direction, Event, RawSocket, SayError, SocketMessage, View};
-use model::{ChannelChange, ChannelId, LogId, MessageId, MessageText, Timestamp};
+use model::{ChannelChange, ChannelId, LogId, MessageId, MessageText, Timestamp, limits};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment};
 use tests::person::Person;
@@ -19,6 +19,7 @@ crate::on_each_environment!(
     g13_post_is_the_other_way_and_keeps_the_id,
     g13_an_old_id_is_kept_and_found_by_who_reads_on,
     g13_who_is_no_member_any_more_delivers_nothing,
+    g13_a_member_whose_addition_was_not_published_gets_what_is_sent_all_the_same,
     g13_who_was_away_gets_what_is_not_stored_yet,
     g14_receipts_say_who_has_what,
     g14_a_read_mark_is_shown_where_its_reader_allows_it,
@@ -214,6 +215,22 @@ async fn g13_who_is_no_member_any_more_delivers_nothing(environment: Environment
     delivers(&bob, &channel, "again").await;
     alice.hears(&channel, "again").await;
     assert_eq!(alice.texts(&channel), ["I am here", "again"]);
+}
+
+async fn g13_a_member_whose_addition_was_not_published_gets_what_is_sent_all_the_same(
+    environment: Environment,
+) {
+    let cluster = Cluster::start(environment).await;
+    let channel = delivering(&cluster, "alice", &["carol"]).await;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    delivers(&alice, &channel, "before").await;
+    cluster.stack.app().publisher().switch(false);
+    let path = format!("/channels/{channel}/members/bob");
+    assert_eq!(call(&cluster, "alice", "PUT", &path, None).await.0, 200);
+    // Alice's node knows the channel as it was. Nothing else is sent or published.
+    delivers(&alice, &channel, "after").await;
+    cluster.stack.app().publisher().switch(true);
+    bob.hears_within(&channel, "after", limits::VIEW_LEASE + SOON).await;
 }
 
 async fn g13_who_was_away_gets_what_is_not_stored_yet(environment: Environment) {

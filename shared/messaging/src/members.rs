@@ -1,5 +1,6 @@
 //! Membership: who is in a channel, and the cut after which a removed member gets nothing (G6).
 
+mod announce;
 mod change;
 pub(crate) mod rights;
 
@@ -11,6 +12,7 @@ use crate::channels::{self, ReadChannelError};
 use crate::error::{Refusal, StoreError};
 use crate::ports::Principal;
 
+pub use announce::announce;
 use change::{admit, change};
 use rights::{has_creators_right, joinable_channel};
 

@@ -111,6 +111,8 @@ impl LocalUser {
 #[derive(Debug, Default)]
 struct View {
     version: u64,
+    /// The greatest version that a publication had.
+    heard: u64,
     touched_at: Registration,
     members: BTreeSet<UserKey>,
     /// Members on all nodes; `None` until they were read.
@@ -314,6 +316,19 @@ impl Roster {
         self.views.get(channel).map_or(0, |view| view.version)
     }
 
+    /// Notes that a publication of this version came. Returns the version of the channel's view; 0 without
+    /// a view.
+    pub(crate) fn hear(&mut self, channel: &ChannelId, version: u64) -> u64 {
+        let Some(view) = self.views.get_mut(channel) else { return 0 };
+        view.heard = view.heard.max(version);
+        view.version
+    }
+
+    /// The greatest version of which a publication came while there was a view.
+    pub(crate) fn heard(&self, channel: &ChannelId) -> u64 {
+        self.views.get(channel).map_or(0, |view| view.heard)
+    }
+
     /// Sets a view that was read from the store, strongly, version first and rows last. Ignored if
     /// the present view is newer. Returns the local users who became members by it, or became members
     /// again since, and those who ceased to be.
@@ -351,8 +366,8 @@ impl Roster {
             }
         }
         self.empty_views += usize::from(local.is_empty());
-        *view =
-            View { version, touched_at, members: local, size: Some(members.len()), audience: None };
+        let (heard, size) = (view.heard, Some(members.len()));
+        *view = View { version, heard, touched_at, members: local, size, audience: None };
         self.sweep_empty_views();
         (added, gone)
     }

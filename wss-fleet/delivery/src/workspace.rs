@@ -222,6 +222,12 @@ impl Workspace {
         self.stream == StreamState::Up && !self.is_held_up
     }
 
+    /// The greatest version of a channel's membership that came with the stream; 0 if none did.
+    #[must_use]
+    pub fn heard(&self, channel: &ChannelId) -> u64 {
+        self.roster.heard(channel)
+    }
+
     /// The numbers of fills started and of resyncs sent to sockets.
     #[must_use]
     pub fn repairs(&self) -> (u64, u64) {

@@ -44,6 +44,7 @@ async fn answer(hub: &Hub, workspace: &WorkspaceId, mut ask: Ask) -> Answered {
 async fn delivered(hub: &Hub, channel: Channel, ask: Ask, send: SendFrame) -> Answered {
     let SendFrame { id, text, after, quote, .. } = send;
     let (sender, members_version) = (ask.user, ask.members_version);
+    let (channel_id, row_version) = (channel.id.clone(), channel.members_version);
     let sending = Sending { channel, sender, members_version, id, text, after, quote };
     let delivered = deliver(&hub.ports, &sending);
     let (outcome, answered) = match tokio::time::timeout(limits::DELIVER_DEADLINE, delivered).await
@@ -56,6 +57,10 @@ async fn delivered(hub: &Hub, channel: Channel, ask: Ask, send: SendFrame) -> An
         }
         Err(_late) => ("unavailable", Err((ErrorCode::Unavailable, None))),
     };
+    if outcome != "refused" {
+        // Neither is newer than the version by which it was delivered, if it was.
+        hub.channels.delivered(&channel_id, row_version.max(members_version.unwrap_or(0)));
+    }
     hub.metrics.sends.with_label_values(&[outcome]).inc();
     answered
 }

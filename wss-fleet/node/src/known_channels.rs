@@ -2,32 +2,100 @@
 //! messages, and the version of their membership.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use messaging::members::announce;
 use messaging::ports::ReadError;
-use model::{Channel, ChannelId, ErrorCode, WorkspaceId, limits};
+use model::{Channel, ChannelId, ErrorCode, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::info;
 
 use crate::hub::Hub;
+use crate::workspaces::Request;
 
 /// Channels, each for [`limits::VIEW_LEASE`].
 #[derive(Debug, Default)]
-pub(crate) struct KnownChannels(Mutex<HashMap<ChannelId, (Instant, Channel)>>);
+pub(crate) struct KnownChannels(Mutex<HashMap<ChannelId, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    read_at: (Instant, Timestamp),
+    channel: Channel,
+    delivered: Option<Delivered>,
+}
+
+/// Messages were delivered to the members of a version that may have been outdated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delivered {
+    members_version: u64,
+    /// When the channel was read before that: this version was not outdated then.
+    since: Timestamp,
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        self.read_at.0.elapsed() < limits::VIEW_LEASE
+    }
+
+    /// Members of this channel's version lack messages that were delivered by an older one.
+    fn lacking(&self) -> Option<Delivered> {
+        self.delivered.filter(|was| was.members_version < self.channel.members_version)
+    }
+}
 
 impl KnownChannels {
     fn get(&self, id: &ChannelId) -> Option<Channel> {
         let known = self.0.lock();
-        let fresh = known.get(id).filter(|(at, _)| at.elapsed() < limits::VIEW_LEASE);
-        fresh.map(|(_, channel)| channel.clone())
+        known.get(id).filter(|known| known.is_fresh()).map(|known| known.channel.clone())
     }
 
-    fn put(&self, channel: Channel) {
+    /// Keeps a channel that was read after `since`.
+    fn put(&self, channel: Channel, since: Timestamp) {
         let mut known = self.0.lock();
         if known.len() >= KNOWN_MAX {
-            known.retain(|_, (at, _)| at.elapsed() < limits::VIEW_LEASE);
+            known.retain(|_, known| known.is_fresh() || known.delivered.is_some());
         }
+        let before = known.remove(&channel.id).and_then(|known| known.delivered);
         if known.len() < KNOWN_MAX {
-            known.insert(channel.id.clone(), (Instant::now(), channel));
+            let (id, read_at) = (channel.id.clone(), (Instant::now(), since));
+            let read = Known { read_at, channel, delivered: before };
+            known.insert(id, Known { delivered: read.lacking(), ..read });
+        }
+    }
+
+    /// Notes that a message was delivered, at least to the members of this version. It is checked once
+    /// more when the lease is over ([`run`]): the bus may not have taken a change since.
+    pub(crate) fn delivered(&self, id: &ChannelId, members_version: u64) {
+        if let Some(known) = self.0.lock().get_mut(id) {
+            let new = Delivered { members_version, since: known.read_at.1 };
+            known.delivered = Some(known.delivered.map_or(new, |was| Delivered {
+                members_version: was.members_version.min(members_version),
+                since: was.since.min(new.since),
+            }));
+        }
+    }
+
+    /// Channels that must be read again, because something was delivered there.
+    fn due(&self) -> Vec<ChannelId> {
+        let known = self.0.lock();
+        let due = known.iter().filter(|(_, known)| known.delivered.is_some() && !known.is_fresh());
+        due.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Channels whose members may have to be told.
+    fn lacking(&self) -> Vec<(Channel, Delivered)> {
+        let known = self.0.lock();
+        let lacking =
+            known.values().filter_map(|known| Some((known.channel.clone(), known.lacking()?)));
+        lacking.collect()
+    }
+
+    fn told(&self, id: &ChannelId, told: Delivered) {
+        if let Some(known) = self.0.lock().get_mut(id) {
+            known.delivered = known.delivered.filter(|was| *was != told);
         }
     }
 
@@ -35,6 +103,48 @@ impl KnownChannels {
     pub(crate) fn forget(&self, id: &ChannelId) {
         self.0.lock().remove(id);
     }
+}
+
+/// Reads channels again in which something was delivered, once their lease is over. If the bus did not take
+/// the addition of a member, it is announced: they would read it only after the next message.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let mut turns = tokio::time::interval(LOOK_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        for due in hub.channels.due().chunks(CHANNELS_READ_MAX) {
+            let since = hub.now();
+            // What cannot be read stays due.
+            let found = read(&hub, hub.ports.channels.channels(due)).await.unwrap_or_default();
+            found.into_iter().for_each(|channel| hub.channels.put(channel, since));
+        }
+        for (channel, delivered) in hub.channels.lacking() {
+            if heard(&hub, &channel).await >= channel.members_version {
+                hub.channels.told(&channel.id, delivered);
+                continue;
+            }
+            let since = delivered.since.minus(ADDED_BEFORE);
+            let announced = announce(&hub.ports, &channel, since);
+            match tokio::time::timeout(ANNOUNCE_DEADLINE, announced).await {
+                Ok(Ok(members)) => {
+                    info!(channel = %channel.id, members, "announced members whom nobody had announced");
+                    hub.channels.told(&channel.id, delivered);
+                }
+                // In the next turn.
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+    }
+}
+
+/// The version of a channel's membership of which this node, and so each of them, heard by the stream (G4).
+async fn heard(hub: &Hub, channel: &Channel) -> u64 {
+    let Some(queue) = hub.workspaces.queue(&channel.workspace_id) else { return 0 };
+    let (answer, answered) = oneshot::channel();
+    if queue.send(Request::Heard(Box::new(channel.id.clone()), answer)).await.is_err() {
+        return 0;
+    }
+    answered.await.unwrap_or_default()
 }
 
 /// The workspace's channel of this id, as it was at most [`limits::VIEW_LEASE`] ago.
@@ -50,10 +160,11 @@ pub(crate) async fn channel(
             Err(ErrorCode::ChannelNotFound)
         };
     }
+    let since = hub.now();
     let found = read(hub, hub.ports.channels.channels(std::slice::from_ref(id))).await?;
     let is_ours = |found: &Channel| found.workspace_id == *workspace;
     let found = found.into_iter().find(is_ours).ok_or(ErrorCode::ChannelNotFound)?;
-    hub.channels.put(found.clone());
+    hub.channels.put(found.clone(), since);
     Ok(found)
 }
 
@@ -70,3 +181,13 @@ pub(crate) async fn read<T>(
 
 /// Channels that are known at the same time.
 const KNOWN_MAX: usize = 10_000;
+/// Channels in one read: the store's own limit.
+const CHANNELS_READ_MAX: usize = 100;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// For a read of all members, and the bus.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long before it took effect an addition may be dated: a call's length, and what clocks differ by.
+const ADDED_BEFORE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

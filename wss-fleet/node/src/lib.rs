@@ -189,6 +189,7 @@ impl Node {
         tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
         self.tasks.spawn(fleet_watch::run(Arc::clone(&hub)));
+        self.tasks.spawn(known_channels::run(Arc::clone(&hub)));
         if !hub.ports.health_checks.is_empty() {
             let hub = Arc::clone(&hub);
             self.tasks.spawn(async move { hub.health.run(&hub.ports.health_checks).await });

@@ -168,6 +168,10 @@ impl Task {
                 // Fails only if the drain waits no more.
                 answer.send(self.state.movable()).unwrap_or_default();
             }
+            Event::Request(Request::Heard(channel, answer)) => {
+                // Fails only if nobody waits any more.
+                answer.send(self.state.heard(&channel)).unwrap_or_default();
+            }
             Event::Notice(Some(notice)) => self.notice(notice).await,
             Event::Notice(None) => {
                 self.subscription = None;

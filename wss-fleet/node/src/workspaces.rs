@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use delivery::{Attach, Movable, Renewal, SocketId};
-use model::{Timestamp, WorkspaceId, limits};
+use model::{ChannelId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::ClientFrame;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Renew(Box<Renew>),
     /// The node drains: which clients can be handed over?
     Movable(oneshot::Sender<Vec<Movable>>),
+    /// Which version of this channel's membership came with the stream?
+    Heard(Box<ChannelId>, oneshot::Sender<u64>),
 }
 
 /// What a client presented to outlive its token.
@@ -64,6 +66,11 @@ impl Workspaces {
             workspaces.remove(id);
         }
         is_unused
+    }
+
+    /// The queue of a workspace's task, if there is one.
+    pub(crate) fn queue(&self, id: &WorkspaceId) -> Option<mpsc::Sender<Request>> {
+        self.0.lock().get(id).cloned()
     }
 
     /// The queues of all workspaces' tasks.

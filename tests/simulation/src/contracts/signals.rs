@@ -1,5 +1,5 @@
 //! What is beside the stream takes no place in it (G17): every entry of a stream was published by a
-//! function or by the relay, or is a marker, and no frame of a signal has a cursor.
+//! function or by the relay, or is what nodes publish, and no frame of a signal has a cursor.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use messaging::ports::{
     BatchResult, BusError, Entry, EventBus, Offered, Published, RelayBus, Routed, Spool,
     Subscription,
 };
-use model::{EntryId, WorkspaceId};
+use model::{ChannelChange, EntryId, WorkspaceId};
 use parking_lot::Mutex;
-use protocol::publication::Publication;
+use protocol::publication::{Payload, Publication};
 use protocol::signal::Signal;
+use serde_json::Value;
 
 use super::ephemeral;
 use crate::world::World;
@@ -37,7 +38,8 @@ impl Publications {
         Arc::new(Noted { bus, publications: self.clone(), is_node: false })
     }
 
-    /// The bus of a node. It publishes markers only, which give an empty stream a position.
+    /// The bus of a node. It publishes only markers, which give an empty stream a position, and additions
+    /// of members that the bus did not take from a function.
     pub(crate) fn of_node(&self, bus: Arc<dyn EventBus>) -> Arc<dyn EventBus> {
         Arc::new(Noted { bus, publications: self.clone(), is_node: true })
     }
@@ -68,7 +70,8 @@ impl EventBus for Noted<Arc<dyn EventBus>> {
         workspace: &WorkspaceId,
         publication: &Publication,
     ) -> Result<Published, BusError> {
-        if !self.is_node || *publication == Publication::marker(publication.id) {
+        let is_marker = *publication == Publication::marker(publication.id);
+        if !self.is_node || is_marker || is_addition(publication) {
             self.publications.note(workspace, publication);
         }
         self.bus.publish(workspace, publication).await
@@ -90,6 +93,13 @@ impl EventBus for Noted<Arc<dyn EventBus>> {
     ) -> Result<Vec<Entry>, BusError> {
         self.bus.entries(workspace, from, limit).await
     }
+}
+
+fn is_addition(publication: &Publication) -> bool {
+    let Payload::Frame(frame) = &publication.payload else { return false };
+    let frame: Value = serde_json::from_str(frame).unwrap_or_default();
+    let change = frame.get("change").and_then(Value::as_str).and_then(ChannelChange::parse);
+    change.is_some_and(ChannelChange::is_addition)
 }
 
 #[async_trait]

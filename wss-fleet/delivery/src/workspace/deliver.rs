@@ -128,12 +128,9 @@ impl Workspace {
 
     /// What is missing for a publication's delivery, if anything.
     fn need(&mut self, to: &ChannelRecipients, payload: &Payload) -> Option<HoldReason> {
+        let version = self.roster.hear(&to.channel_id, to.members_version);
         // Changes of the next version apply as a delta; any other newer version needs the rows.
-        let version = match to.changes.is_empty() {
-            true => self.roster.version(&to.channel_id),
-            false => self.next_version(&to.channel_id),
-        };
-        if to.members_version > version {
+        if to.members_version > version.saturating_add(u64::from(!to.changes.is_empty())) {
             return Some(HoldReason::View(to.members_version));
         }
         let is_wanted = matches!(payload, Payload::Stored(_))

@@ -4,56 +4,11 @@ use std::time::Duration;
 use messaging::ports::Lease;
 use model::limits;
 use protocol::frame::ServerFrame;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
 use crate::drain;
-use crate::driver::tests::is_close;
-use crate::test_hub::TestHub;
-
-/// A client on pipes.
-struct Client {
-    says: DuplexStream,
-    hears: DuplexStream,
-}
-
-impl Client {
-    /// Attaches a client that lists these frame types.
-    async fn attach(fixture: &TestHub, accepts: &[&str]) -> Self {
-        let (mut says, reader) = tokio::io::duplex(64 * 1024);
-        let (_driver, hears) = fixture.open(reader, Vec::new());
-        says.write_all(&fixture.hello(accepts)).await.unwrap();
-        let mut client = Self { says, hears };
-        let ready = client.frame().await;
-        assert!(matches!(ready, Some(ServerFrame::Ready(_))), "{ready:?}");
-        client
-    }
-
-    /// The next frame; `None` if it closes the socket as a restart does.
-    async fn frame(&mut self) -> Option<ServerFrame> {
-        let head = self.bytes(2).await;
-        let length = match head[1] {
-            126 => usize::from(u16::from_be_bytes(self.bytes(2).await.try_into().unwrap())),
-            length => usize::from(length),
-        };
-        let payload = self.bytes(length).await;
-        if is_close(&[&head[..], &payload].concat(), CloseCode::Restart) {
-            return None;
-        }
-        Some(ServerFrame::decode(std::str::from_utf8(&payload).unwrap()).unwrap())
-    }
-
-    async fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        self.hears.read_exact(&mut bytes).await.unwrap();
-        bytes
-    }
-
-    async fn closes(&mut self) {
-        self.says.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await.unwrap();
-    }
-}
+use crate::test_hub::{Client, TestHub};
 
 async fn other_node(fixture: &TestHub) {
     let lease = Lease {
