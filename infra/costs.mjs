@@ -35,7 +35,7 @@ export const COUNTED = {
   functionMb: [512, 'MB a function (infra/lib/parameters.mjs)'],
   archiveMb: [128, 'MB of the function `archive` (infra/lib/parameters.mjs)'],
   archiveEvery: [60, 'seconds between its starts (infra/lib/schedule.mjs)'],
-  archiveRun: [55, 'seconds that a run takes where a channel delivers first (limits::ARCHIVE_RUN)'],
+  archiveRun: [70, 'seconds that a run takes where a channel delivers first (limits::ARCHIVE_RUN)'],
   socketsPerNode: [20000, 'sockets a node that the fleet is scaled towards, of 60000 (parameters)'],
   relayBatch: [100, 'records a call of the relay at most (infra/lib/stream.mjs)'],
   deriveBatch: [1000, 'records a call of `derive` at most (infra/lib/stream.mjs)'],

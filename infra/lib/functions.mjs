@@ -19,8 +19,8 @@ const TIMEOUT_S = {
   amend: 10,
   files: 10,
   connect: 10,
-  // It ends after `limits::ARCHIVE_RUN`, 55 s, and the batch that it then has in hand.
-  archive: 90,
+  // It ends after `limits::ARCHIVE_RUN`, 70 s, and the batch that it then has in hand.
+  archive: 105,
   relay: 60,
   derive: 60,
 };

@@ -1,4 +1,4 @@
-// `archive` is started every minute and runs for 55 s (ADR 0044).
+// `archive` is started every minute and runs for 70 s (ADR 0044).
 //
 // Nothing repeats a start that failed, and no queue keeps one: an event says nothing, whatever waits is in
 // the cache, and the next minute starts the function again. Repetitions would only pile up beside it.

@@ -96,9 +96,9 @@ test('each contract costs what was counted of it, and its deliveries are left ou
   assert.ok(discarded < delivered && delivered < persisted);
 });
 
-test('archive costs four dollars a month while it is used, and a cent while it is not', () => {
+test('archive costs five dollars a month while it is used, and a cent while it is not', () => {
   const { used, unused } = perArchiveMonth(inputsOf());
-  assert.ok(Math.abs(used - 4) < 0.1, `${used}`);
+  assert.ok(Math.abs(used - 5.1) < 0.1, `${used}`);
   assert.equal(unused.toFixed(2), '0.01');
   // Its memory is its price.
   assert.ok(perArchiveMonth(inputsOf({ archiveMb: 512 })).used > 3.9 * used);

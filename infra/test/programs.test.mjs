@@ -165,8 +165,8 @@ test('every function has a timeout, memory, a log group and a role of its own', 
   const roles = new Set();
   const all = resourcesOf(template, 'AWS::Lambda::Function');
   for (const [id, { Properties }] of all) {
-    // `archive` runs for almost a minute.
-    assert.ok(Properties.Timeout >= 10 && Properties.Timeout <= (id.startsWith('Functionarchive') ? 90 : 60), id);
+    // `archive` runs for more than a minute.
+    assert.ok(Properties.Timeout >= 10 && Properties.Timeout <= (id.startsWith('Functionarchive') ? 105 : 60), id);
     assert.ok(Properties.MemorySize, id);
     const group = template.Resources[Properties.LoggingConfig.LogGroup.Ref];
     assert.equal(group.Properties.LogGroupName, `/aws/lambda/${Properties.FunctionName}`, id);
@@ -378,7 +378,7 @@ test('a run of archive has time to end, and the next one has begun by then', () 
   const { Timeout, MemorySize, ReservedConcurrentExecutions } = functionOf('archive');
   const limits = source('shared/model/src/limits/deliver_first.rs');
   const [, run_s] = limits.match(/ARCHIVE_RUN: Duration = Duration::from_secs\((\d+)\)/);
-  assert.ok(Number(run_s) >= 50 && Number(run_s) < 60, 'a schedule of one minute');
+  assert.ok(Number(run_s) >= 65 && Number(run_s) < 90, 'the next one is started after a minute');
   assert.ok(Timeout >= Number(run_s) + 30, `${Timeout}`);
   assert.equal(ReservedConcurrentExecutions, undefined, 'runs may overlap');
   // It is paid for by the second while it is used: as little as there is.

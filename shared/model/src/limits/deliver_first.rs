@@ -54,5 +54,6 @@ pub const ARCHIVE_LOOK_EVERY: Duration = ARCHIVE_CLAIM;
 /// `archive` runs all the time, so that a message is stored within seconds; far above the time between
 /// the note and the send that follows it, and the difference of two clocks.
 pub const SPOOL_FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long one run of `archive` lasts: it is started every minute.
-pub const ARCHIVE_RUN: Duration = Duration::from_secs(55);
+/// How long one run of `archive` lasts. It is started every minute, give or take some seconds: the next
+/// run has begun by then, so that no message waits for it.
+pub const ARCHIVE_RUN: Duration = Duration::from_secs(70);
