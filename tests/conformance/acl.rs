@@ -76,7 +76,7 @@ async fn spool_of(bus: &RedisBus) {
     assert_eq!(taken.len(), 1);
     assert_eq!(bus.claim(&workspace, "two", 10).await.unwrap(), []);
     assert!(bus.held(&workspace).await.unwrap().is_some());
-    bus.remove(&workspace, &[taken[0].id]).await.unwrap();
+    bus.remove(&workspace, &taken).await.unwrap();
     assert_eq!(bus.held(&workspace).await.unwrap(), None);
     // Stored first, then delivered: the guard says so.
     bus.publish(&workspace, &second).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{BusError, Held, Offered, Spool, SpoolEntry};
-use model::{ChannelId, EntryId, Timestamp, WorkspaceId};
+use model::{ChannelId, Timestamp, WorkspaceId};
 use protocol::publication::Publication;
 
 /// What such a spool does differently. By default nothing.
@@ -87,7 +87,11 @@ impl<H: SpoolHook> Spool for HookedSpool<H> {
         self.hook.claim(&self.spool, workspace, archiver, limit).await
     }
 
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
+    async fn remove(
+        &self,
+        workspace: &WorkspaceId,
+        entries: &[SpoolEntry],
+    ) -> Result<(), BusError> {
         self.spool.remove(workspace, entries).await
     }
 

@@ -29,6 +29,7 @@ struct Entries {
 /// An entry as Redis keeps it: encoded.
 #[derive(Debug)]
 struct Waiting {
+    channel: Option<ChannelId>,
     publication: PublicationId,
     wire: String,
     claimed_at: Option<Timestamp>,
@@ -78,8 +79,9 @@ impl State {
                 let id = next_id(spool.last, now);
                 spool.last = Some(id);
                 spool.bytes += wire.len();
+                let channel = publication.channel().map(|to| to.channel_id.clone());
                 let publication = publication.id;
-                spool.entries.insert(id, Waiting { publication, wire, claimed_at: None });
+                spool.entries.insert(id, Waiting { channel, publication, wire, claimed_at: None });
                 self.accepted()
             }
         }
@@ -105,14 +107,13 @@ impl Spool for MemoryBus {
     ) -> Result<Vec<SpoolEntry>, BusError> {
         let state = self.state.lock();
         let Some(spool) = state.spools.of.get(workspace) else { return Ok(Vec::new()) };
-        if spool.entries.len() > limits::SPOOL_LOOK_MAX {
+        let is_of_channel =
+            |(_, waiting): &(&EntryId, &Waiting)| waiting.channel.as_ref() == Some(channel);
+        let found: Vec<_> = spool.entries.iter().filter(is_of_channel).collect();
+        if found.len() > limits::SPOOL_CHANNEL_MAX {
             return Err(BusError::Refused("too much waits to be stored".into()));
         }
-        let entries = spool.entries.iter().map(|(id, waiting)| waiting.decode(*id));
-        let is_of_channel = |entry: &SpoolEntry| {
-            entry.publication.channel().is_some_and(|to| to.channel_id == *channel)
-        };
-        Ok(entries.filter(is_of_channel).collect())
+        Ok(found.into_iter().map(|(id, waiting)| waiting.decode(*id)).collect())
     }
 
     async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
@@ -140,11 +141,16 @@ impl Spool for MemoryBus {
         Ok(taken.collect())
     }
 
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
+    async fn remove(
+        &self,
+        workspace: &WorkspaceId,
+        entries: &[SpoolEntry],
+    ) -> Result<(), BusError> {
         let mut state = self.state.lock();
         if let Some(spool) = state.spools.of.get_mut(workspace) {
-            for id in entries {
-                let removed = spool.entries.remove(id).map_or(0, |waiting| waiting.wire.len());
+            for entry in entries {
+                let removed =
+                    spool.entries.remove(&entry.id).map_or(0, |waiting| waiting.wire.len());
                 spool.bytes = spool.bytes.saturating_sub(removed);
             }
         }

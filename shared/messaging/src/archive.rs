@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use model::{ChannelId, EntryId, MessageId, Timestamp, UserId, WorkspaceId, chain, limits};
+use model::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId, chain, limits};
 use parking_lot::Mutex;
 use protocol::receipts::ReceiptsSignal;
 use protocol::signal::Signal;
@@ -326,17 +326,17 @@ impl Shared {
         for entry in taken {
             fates.push(self.store(workspace, entry));
         }
-        let fates: Vec<(EntryId, Fate)> =
+        let fates: Vec<(SpoolEntry, Fate)> =
             stream::iter(fates).buffer_unordered(limits::ARCHIVE_AT_ONCE).collect().await;
         let (mut done, mut stays) = (Vec::new(), false);
         let mut archived: BTreeMap<ChannelId, Vec<(MessageId, UserId)>> = BTreeMap::new();
-        for (id, fate) in fates {
+        for (entry, fate) in fates {
             match fate {
                 Fate::Stored(message, channel, sender) => {
                     archived.entry(channel).or_default().push((message, sender));
-                    done.push(id);
+                    done.push(entry);
                 }
-                Fate::Conflicts => done.push(id),
+                Fate::Conflicts => done.push(entry),
                 Fate::Stays => stays = true,
             }
         }
@@ -353,8 +353,9 @@ impl Shared {
         Ok(stays)
     }
 
-    async fn store(&self, workspace: &WorkspaceId, entry: SpoolEntry) -> (EntryId, Fate) {
-        (entry.id, self.fate_of(workspace, &entry).await)
+    async fn store(&self, workspace: &WorkspaceId, entry: SpoolEntry) -> (SpoolEntry, Fate) {
+        let fate = self.fate_of(workspace, &entry).await;
+        (entry, fate)
     }
 
     async fn fate_of(&self, workspace: &WorkspaceId, entry: &SpoolEntry) -> Fate {

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use messaging::ports::{BusError, Entry, EventBus, Published, Subscription};
-use model::{EntryId, Position, WorkspaceId, limits};
+use model::{ChannelId, EntryId, Position, WorkspaceId, limits};
 use protocol::publication::Publication;
 use protocol::signal::Signal;
 use redis::{Cmd, ErrorKind, RedisError, Script, Value};
@@ -147,12 +147,19 @@ pub(crate) fn publish_cmd(workspace: &WorkspaceId, publication: &Publication) ->
     with_script(workspace, publication, |keys, args| script_by_hash(&PUBLISH, keys, args))
 }
 
-/// The same, with a spool, for a message that is not stored yet.
-pub(crate) fn spool_cmd(workspace: &WorkspaceId, publication: &Publication, digest: &str) -> Cmd {
+/// The same, with a spool, for a message of this channel that is not stored yet.
+pub(crate) fn spool_cmd(
+    workspace: &WorkspaceId,
+    channel: &ChannelId,
+    publication: &Publication,
+    digest: &str,
+) -> Cmd {
     with_script(workspace, publication, |keys, args| {
-        let (spool, bytes_max) = (codec::spool_key(workspace), limits::SPOOL_BYTES_MAX.to_string());
+        let (spool, waiting) =
+            (codec::spool_key(workspace), codec::waiting_key(workspace, channel));
+        let bytes_max = limits::SPOOL_BYTES_MAX.to_string();
         let mut keys = keys.to_vec();
-        keys.push(&spool);
+        keys.extend([spool.as_str(), &waiting]);
         let mut args = args.to_vec();
         args.extend([bytes_max.as_bytes(), digest.as_bytes()]);
         script_by_hash(&PUBLISH, &keys, &args)

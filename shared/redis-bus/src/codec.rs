@@ -29,6 +29,11 @@ pub(crate) fn spool_key(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}:spool")
 }
 
+/// The ids of a channel's entries in the spool, by when they were accepted.
+pub(crate) fn waiting_key(workspace: &WorkspaceId, channel: &ChannelId) -> String {
+    format!("ink:{{{workspace}}}:waiting:{channel}")
+}
+
 /// The watermarks of a channel.
 pub(crate) fn receipts_key(workspace: &WorkspaceId, channel: &ChannelId) -> String {
     format!("ink:{{{workspace}}}:receipts:{channel}")

@@ -1,7 +1,8 @@
 -- Publishes once: guard, stream entry with the position before it, push. Redis runs the whole script
 -- without running anything else in between.
 --
--- KEYS  1 stream  2 guard of this publication  3 topic  4 spool, if the message is not stored yet
+-- KEYS  1 stream  2 guard of this publication  3 topic
+--       if the message is not stored yet: 4 spool  5 index of what waits in its channel
 --       (one hash tag: one slot)
 -- ARGV  1 publication id  2 payload  3 TTL of the guard, ms  4 TTL of the stream, ms
 --       5 most entries in the stream  6 most bytes of payloads in the stream
@@ -61,8 +62,9 @@ local history = string.sub(redis.sha1hex(prev .. ' ' .. ARGV[1]), 1, 8)
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], '*',
   'p', prev, 'h', history, 'i', ARGV[1], 'c', string.format('%.0f', total), 'd', ARGV[2])
 if KEYS[4] then
-  redis.call('XADD', KEYS[4], '*',
+  local entry = redis.call('XADD', KEYS[4], '*',
     'i', ARGV[1], 'c', string.format('%.0f', spooled + #ARGV[2]), 'd', ARGV[2])
+  redis.call('ZADD', KEYS[5], string.match(entry, '^%d+'), entry)
 end
 redis.call('SET', KEYS[2], ARGV[8] or '', 'PX', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use messaging::ports::{BusError, Held, Offered, Spool, SpoolEntry};
 use model::{ChannelId, EntryId, Position, PublicationId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
-use protocol::publication::Publication;
+use protocol::publication::{ChannelRecipients, Publication};
 use redis::{Cmd, FromRedisValue, RedisResult, Script, Value};
 use tokio::sync::oneshot;
 
@@ -157,7 +157,10 @@ impl Spool for RedisBus {
         publication: &Publication,
         digest: &str,
     ) -> Result<Offered, BusError> {
-        let cmd = spool_cmd(workspace, publication, digest);
+        let Some(ChannelRecipients { channel_id, .. }) = publication.channel() else {
+            return Err(BusError::Refused("only a channel's message waits to be stored".into()));
+        };
+        let cmd = spool_cmd(workspace, channel_id, publication, digest);
         self.deliveries().offer(workspace, cmd).await
     }
 
@@ -166,27 +169,22 @@ impl Spool for RedisBus {
         workspace: &WorkspaceId,
         channel: &ChannelId,
     ) -> Result<Vec<SpoolEntry>, BusError> {
-        let (mut from, mut found, mut looked) = ("-".to_owned(), Vec::new(), 0);
-        loop {
-            let mut cmd = redis::cmd("XRANGE");
-            let count = limits::SPOOL_READ_ENTRIES_MAX;
-            cmd.arg(codec::spool_key(workspace)).arg(from).arg("+").arg("COUNT").arg(count);
-            let elements: Vec<Value> = self.ask(cmd).await?;
-            let last = elements.last().and_then(codec::id_of_stream);
-            let is_last = elements.len() < count;
-            looked += elements.len();
-            if looked > limits::SPOOL_LOOK_MAX {
-                return Err(BusError::Refused("too much waits to be stored".into()));
-            }
-            let is_of_channel = |entry: &SpoolEntry| {
-                entry.publication.channel().is_some_and(|to| to.channel_id == *channel)
-            };
-            found.extend(elements.iter().filter_map(entry).filter(is_of_channel));
-            match last.filter(|_| !is_last) {
-                Some(last) => from = format!("({last}"),
-                None => return Ok(found),
-            }
+        let mut cmd = redis::cmd("ZRANGE");
+        cmd.arg(codec::waiting_key(workspace, channel)).arg(0).arg(limits::SPOOL_CHANNEL_MAX);
+        let ids: Vec<String> = self.ask(cmd).await?;
+        if ids.len() > limits::SPOOL_CHANNEL_MAX {
+            return Err(BusError::Refused("too much waits to be stored".into()));
         }
+        let spool = codec::spool_key(workspace);
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(limits::SPOOL_READ_ENTRIES_MAX) {
+            let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+            let request = Request::of_script(&WAITING, WAITING_TEXT, &[&spool], &ids).reading();
+            let elements: Vec<Value> = self.commands().query(&request).await.map_err(bus_error)?;
+            found.extend(elements.iter().filter_map(entry));
+        }
+        found.sort_unstable_by_key(|entry| entry.id);
+        Ok(found)
     }
 
     async fn spools(&self, since: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
@@ -226,17 +224,27 @@ impl Spool for RedisBus {
         Ok(entries)
     }
 
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError> {
-        let key = codec::spool_key(workspace);
-        let ids: Vec<String> = entries.iter().map(EntryId::to_string).collect();
-        // In this order: an entry that is acknowledged and there is never taken again.
-        let (mut delete, mut done) = (redis::cmd("XDEL"), redis::cmd("XACK"));
-        delete.arg(&key).arg(&ids);
-        done.arg(&key).arg(GROUP).arg(&ids);
-        for cmd in [delete, done] {
-            self.ask::<Value>(cmd).await?;
-        }
-        Ok(())
+    async fn remove(
+        &self,
+        workspace: &WorkspaceId,
+        entries: &[SpoolEntry],
+    ) -> Result<(), BusError> {
+        // Nothing else is put into a spool.
+        let of_channel = |entry: &SpoolEntry| {
+            let channel = &entry.publication.channel()?.channel_id;
+            Some((entry.id.to_string(), codec::waiting_key(workspace, channel)))
+        };
+        let (ids, indices): (Vec<String>, Vec<String>) =
+            entries.iter().filter_map(of_channel).unzip();
+        let keys: Vec<String> =
+            std::iter::once(codec::spool_key(workspace)).chain(indices).collect();
+        let args: Vec<&[u8]> = std::iter::once(GROUP)
+            .chain(ids.iter().map(String::as_str))
+            .map(str::as_bytes)
+            .collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let request = Request::of_script(&STORED, STORED_TEXT, &keys, &args);
+        self.commands().query::<Value>(&request).await.map(drop).map_err(bus_error)
     }
 
     async fn held(&self, workspace: &WorkspaceId) -> Result<Option<Held>, BusError> {
@@ -318,6 +326,10 @@ fn entry(element: &Value) -> Option<SpoolEntry> {
 
 static SPOOLS: LazyLock<Script> = LazyLock::new(|| Script::new(SPOOLS_TEXT));
 const SPOOLS_TEXT: &str = include_str!("spools.lua");
+static WAITING: LazyLock<Script> = LazyLock::new(|| Script::new(WAITING_TEXT));
+const WAITING_TEXT: &str = include_str!("waiting.lua");
+static STORED: LazyLock<Script> = LazyLock::new(|| Script::new(STORED_TEXT));
+const STORED_TEXT: &str = include_str!("stored.lua");
 /// The group of archivers.
 const GROUP: &str = "archive";
 const MARKER_KEY: &str = "{ink:spools}:marker";

@@ -70,7 +70,7 @@ impl Spool for NoRedis {
         Err(BusError::Refused(NotGiven.into()))
     }
 
-    async fn remove(&self, _: &WorkspaceId, _: &[EntryId]) -> Result<(), BusError> {
+    async fn remove(&self, _: &WorkspaceId, _: &[SpoolEntry]) -> Result<(), BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 

@@ -71,7 +71,7 @@ pub trait Spool: Send + Sync + Debug {
     /// wrote in an unknown form is left out.
     ///
     /// # Errors
-    /// [`BusError`]; also if more than [`model::limits::SPOOL_LOOK_MAX`] wait in the workspace.
+    /// [`BusError`]; also if more than [`model::limits::SPOOL_CHANNEL_MAX`] wait in the channel.
     async fn waiting(
         &self,
         workspace: &WorkspaceId,
@@ -101,7 +101,8 @@ pub trait Spool: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`BusError`]. Repeating it is safe.
-    async fn remove(&self, workspace: &WorkspaceId, entries: &[EntryId]) -> Result<(), BusError>;
+    async fn remove(&self, workspace: &WorkspaceId, entries: &[SpoolEntry])
+    -> Result<(), BusError>;
 
     /// Returns how much waits in a spool, entries that another version wrote in an unknown form included.
     /// `None`: it is empty.

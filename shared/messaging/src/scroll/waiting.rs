@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Direction, Message, MessageId, limits};
+use model::{Direction, Message, MessageId, Timestamp, limits};
 
 use super::{Page, Scroll};
 use crate::app::App;
@@ -17,32 +17,42 @@ pub(super) async fn waiting(
     app: &App,
     caller: &Principal,
     request: &Scroll,
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Vec<Waiting>, StoreError> {
     let entries = app.spool.waiting(&caller.workspace_id, &request.log.channel_id).await?;
-    let stored = entries.iter().filter_map(SpoolEntry::message);
-    let mut messages: Vec<Message> = stored.map(|stored| stored.message).collect();
-    messages.sort_by_key(|message| message.id);
-    messages.dedup_by_key(|message| message.id);
-    Ok(messages)
+    let waiting = |entry: &SpoolEntry| {
+        let (accepted_at, message) = (entry.accepted_at(), entry.message()?.message);
+        Some(Waiting { accepted_at, message })
+    };
+    let mut waiting: Vec<Waiting> = entries.iter().filter_map(waiting).collect();
+    waiting.sort_by_key(|waiting| waiting.message.id);
+    waiting.dedup_by_key(|waiting| waiting.message.id);
+    Ok(waiting)
+}
+
+/// A message that waits to be stored.
+pub(super) struct Waiting {
+    /// By the clock of the bus.
+    accepted_at: Timestamp,
+    message: Message,
 }
 
 /// Adds to a page of the store what waits.
-pub(super) fn add(request: &Scroll, page: Page, mut waiting: Vec<Message>) -> Page {
+pub(super) fn add(request: &Scroll, page: Page, mut waiting: Vec<Waiting>) -> Page {
     let known: BTreeSet<MessageId> = page.messages.iter().map(|message| message.id).collect();
-    waiting.retain(|message| !known.contains(&message.id));
+    waiting.retain(|waiting| !known.contains(&waiting.message.id));
     match request.direction {
         Direction::Older => older(request, page, waiting),
         Direction::Newer => newer(request, page, waiting),
     }
 }
 
-fn older(request: &Scroll, mut page: Page, mut waiting: Vec<Message>) -> Page {
+fn older(request: &Scroll, mut page: Page, waiting: Vec<Waiting>) -> Page {
     let is_here = |id: MessageId| {
         request.offset.is_none_or(|offset| id < offset)
             && page.next_offset.is_none_or(|next| id > next)
     };
-    waiting.retain(|message| is_here(message.id));
-    page.messages.append(&mut waiting);
+    let waiting = waiting.into_iter().map(|waiting| waiting.message);
+    page.messages.extend(waiting.filter(|message| is_here(message.id)));
     page.messages.sort_by_key(|message| std::cmp::Reverse(message.id));
     let cut = cut(&page.messages, request.limit as usize);
     if cut < page.messages.len() {
@@ -52,25 +62,30 @@ fn older(request: &Scroll, mut page: Page, mut waiting: Vec<Message>) -> Page {
     page
 }
 
-/// The last page has all that waits, whatever its id: it may have been sent while earlier pages were
-/// read. What is above the offset is cut like rows of the store.
-fn newer(request: &Scroll, mut page: Page, waiting: Vec<Message>) -> Page {
+/// What was accepted after the offset's time has its place by its acceptance, like a change: its id may be
+/// below the offset. What is above is cut like rows of the store.
+fn newer(request: &Scroll, mut page: Page, waiting: Vec<Waiting>) -> Page {
     let is_above = |message: &Message| request.offset.is_none_or(|offset| message.id > offset);
-    let (mut above, below): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_above);
-    above.retain(|message| page.next_offset.is_none_or(|next| message.id <= next));
+    let (mut above, mut below): (Vec<_>, Vec<_>) =
+        waiting.into_iter().partition(|waiting| is_above(&waiting.message));
+    above.retain(|waiting| page.next_offset.is_none_or(|next| waiting.message.id <= next));
+    let is_since = |waiting: &Waiting, offset: MessageId| {
+        let since = offset.time().minus(limits::CLOCK_SKEW_MAX);
+        waiting.message.id != offset && waiting.accepted_at >= since
+    };
+    below.retain(|waiting| request.offset.is_some_and(|offset| is_since(waiting, offset)));
     // Messages that changed have their place by the change, and stay.
     let (mut plain, changed): (Vec<_>, Vec<_>) = page.messages.into_iter().partition(is_above);
-    plain.append(&mut above);
+    plain.extend(above.into_iter().map(|waiting| waiting.message));
     plain.sort_by_key(|message| message.id);
     let cut = cut(&plain, request.limit as usize);
     if cut < plain.len() {
         plain.truncate(cut);
         page.next_offset = plain.last().map(|message| message.id);
     }
-    let is_last = page.next_offset.is_none();
     page.messages = changed;
     page.messages.extend(plain);
-    page.messages.extend(below.into_iter().filter(|_| is_last));
+    page.messages.extend(below.into_iter().map(|waiting| waiting.message));
     page
 }
 

@@ -1,9 +1,15 @@
-use messaging::Refusal;
-use messaging::scroll::{Page, Scroll, ScrollError, scroll};
-use model::Direction;
-use model::{ChannelId, ErrorCode, KnownMessages, MessageId, Rev, limits};
+use std::time::Duration;
 
-use crate::fixture::{Fixture, caller};
+use messaging::Refusal;
+use messaging::channels::create_channel;
+use messaging::deliver::{Sending, deliver};
+use messaging::scroll::{Page, Scroll, ScrollError, scroll};
+use model::{
+    ChannelId, Contract, Direction, ErrorCode, KnownMessages, MessageId, MessageText, NewChannel,
+    NewChannelKind, Rev, Visibility, limits,
+};
+
+use crate::fixture::{Fixture, caller, user};
 
 async fn page(
     fixture: &Fixture,
@@ -295,4 +301,38 @@ async fn a_page_of_long_texts_ends_early_and_the_next_ones_have_the_rest() {
         fixture.edit("alice", &message, &long, change, None).await.unwrap();
     }
     assert_eq!(read(Direction::Newer, Some(since)).await, ids);
+}
+
+/// What was accepted since the offset has its place on the page, whatever its id; what was accepted before is
+/// not repeated on every page while the store is slow.
+#[tokio::test]
+async fn g13_a_page_has_what_was_accepted_since_its_offset_and_not_all_that_waits() {
+    let fixture = Fixture::new();
+    let (visibility, name) = (Visibility::Private, "fast".to_owned());
+    let kind = NewChannelKind::Group { visibility, name, members: Vec::new() };
+    let new = NewChannel { kind, contract: Contract::DeliverFirst };
+    let (channel, _) = create_channel(&fixture.app, &caller("alice"), new).await.unwrap();
+    let delivers = async |age_s: i64, n: u128| {
+        let id = fixture.id_at(-1_000 * age_s, n);
+        let (sender, text) = (user("alice"), MessageText::parse(n.to_string()).unwrap());
+        let (channel, members_version) = (channel.clone(), Some(1));
+        let sending =
+            Sending { channel, sender, members_version, id, text, after: None, quote: None };
+        deliver(&fixture.app, &sending).await.unwrap();
+        id
+    };
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(delivers(0, n).await);
+        fixture.clock.advance(Duration::from_secs(60));
+    }
+    let late = delivers(3600, 99).await;
+    let read = async |offset: MessageId, limit| {
+        newer(&fixture, &channel.id, Some(offset), limit, &[]).await
+    };
+    assert_eq!(read(ids[9], 5).await, ([&ids[10..15], &[late]].concat(), Some(ids[14])));
+    assert_eq!(read(ids[14], 5).await, ([&ids[15..], &[late]].concat(), None));
+    fixture.clock.advance(Duration::from_secs(60));
+    let newest = delivers(0, 100).await;
+    assert_eq!(read(newest, 5).await, (vec![], None), "all of it is known there");
 }

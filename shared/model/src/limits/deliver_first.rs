@@ -7,10 +7,9 @@ pub const SEND_TEXT_BYTES_MAX: usize = 12 * 1024;
 /// Bytes of a workspace's messages that are delivered and not yet stored: hours of a busy workspace,
 /// and a hundredth of a small cache. Above it, sends are refused and clients use `POST /messages`.
 pub const SPOOL_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Entries of a workspace's spool that are looked at for a page: a few megabytes. More wait only if
-/// `archive` is minutes late. Then pages are refused rather than incomplete, and reading them does not take
-/// Redis from those who send.
-pub const SPOOL_LOOK_MAX: usize = 10_000;
+/// Messages of a channel that wait to be stored while its pages can be read: a few megabytes for each
+/// page. More wait only if `archive` is late for hours; then pages are refused rather than incomplete.
+pub const SPOOL_CHANNEL_MAX: usize = 10_000;
 /// Entries of the spool that one read returns.
 pub const SPOOL_READ_ENTRIES_MAX: usize = 500;
 /// How long a node collects sends for one trip to Redis and one wait for its replica.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use memory::SpoolHook;
 use messaging::ports::{BusError, Offered, ReceiptBook, ReceiptMarks, Spool, SpoolEntry};
-use model::{ChannelId, EntryId, MessageId, UserId, WorkspaceId};
+use model::{ChannelId, MessageId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 
@@ -71,8 +71,7 @@ impl SpoolHook for Wrong {
     ) -> Result<Vec<SpoolEntry>, BusError> {
         let taken = spool.claim(workspace, archiver, limit).await?;
         if matches!(self, Self::RemovesFirst) && !taken.is_empty() {
-            let ids: Vec<EntryId> = taken.iter().map(|entry| entry.id).collect();
-            spool.remove(workspace, &ids).await?;
+            spool.remove(workspace, &taken).await?;
         }
         Ok(taken)
     }

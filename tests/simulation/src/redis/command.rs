@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::EntryId;
 use redis::{Arg, Cmd, Value};
 
 use super::spool::Spooling;
@@ -31,6 +30,8 @@ pub(super) enum Command {
     },
     /// A command on a spool, by its key.
     Spool(String, Spooling),
+    /// `ZRANGE`: the first entries of a channel that wait in the spool, up to and including this one.
+    Index(String, usize),
     /// `ZRANGEBYSCORE`: the spools that were noted since a time, in ms.
     Spools(u64),
     /// `HGETALL <receipts>`.
@@ -55,6 +56,8 @@ pub(super) enum Script {
     Presence,
     Session,
     Spools,
+    Waiting,
+    Stored,
     Receipts,
 }
 
@@ -97,6 +100,7 @@ impl Command {
                 from: (*from).to_owned(),
                 count: usize::try_from(count.parse::<i64>().ok()?).ok()?,
             },
+            ["ZRANGE", key, "0", last] => Self::Index((*key).to_owned(), last.parse().ok()?),
             ["ZRANGEBYSCORE", _, since, "+inf", "WITHSCORES"] => Self::Spools(since.parse().ok()?),
             ["HGETALL", key] => Self::Receipts((*key).to_owned()),
             ["SET", ..] => Self::Set,
@@ -108,7 +112,6 @@ impl Command {
     }
 
     fn on_spool(words: &[&str]) -> Option<Self> {
-        let ids = |ids: &[&str]| ids.iter().map(|id| EntryId::parse(id)).collect::<Option<_>>();
         let (key, command) = match words {
             ["XGROUP", "CREATE", key, _, "0", "MKSTREAM"] => (key, Spooling::CreateGroup),
             ["XREADGROUP", "GROUP", _, _, "COUNT", count, "STREAMS", key, ">"] => {
@@ -118,8 +121,6 @@ impl Command {
                 let (idle, count) = (idle.parse().ok()?, count.parse().ok()?);
                 (key, Spooling::TakeOver { idle: Duration::from_millis(idle), count })
             }
-            ["XDEL", key, rest @ ..] => (key, Spooling::Delete { ids: ids(rest)? }),
-            ["XACK", key, _, rest @ ..] => (key, Spooling::Done { ids: ids(rest)? }),
             ["XLEN", key] => (key, Spooling::Length),
             ["XREVRANGE", key, "+", "-", "COUNT", count] => {
                 (key, Spooling::ReadBack { count: count.parse().ok()? })
@@ -153,7 +154,7 @@ pub(super) fn error(line: &str) -> Value {
 }
 
 /// Each script with its text and its hash.
-static SCRIPTS: LazyLock<[(Script, &str, String); 6]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(Script, &str, String); 8]> = LazyLock::new(|| {
     let with_hash = |script, text| (script, text, redis::Script::new(text).get_hash().to_owned());
     [
         with_hash(Script::Publish, PUBLISH_TEXT),
@@ -161,6 +162,8 @@ static SCRIPTS: LazyLock<[(Script, &str, String); 6]> = LazyLock::new(|| {
         with_hash(Script::Presence, PRESENCE_TEXT),
         with_hash(Script::Session, SESSION_TEXT),
         with_hash(Script::Spools, SPOOLS_TEXT),
+        with_hash(Script::Waiting, WAITING_TEXT),
+        with_hash(Script::Stored, STORED_TEXT),
         with_hash(Script::Receipts, RECEIPTS_TEXT),
     ]
 });
@@ -169,4 +172,6 @@ const LEASES_TEXT: &str = include_str!("../../../../shared/redis-bus/src/leases.
 const PRESENCE_TEXT: &str = include_str!("../../../../shared/redis-bus/src/presence.lua");
 const SESSION_TEXT: &str = include_str!("../../../../shared/redis-bus/src/session.lua");
 const SPOOLS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/spools.lua");
+const WAITING_TEXT: &str = include_str!("../../../../shared/redis-bus/src/waiting.lua");
+const STORED_TEXT: &str = include_str!("../../../../shared/redis-bus/src/stored.lua");
 const RECEIPTS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/receipts.lua");

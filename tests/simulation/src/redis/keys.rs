@@ -116,10 +116,17 @@ impl Keys {
             Command::Run { script: Script::Spools, args, .. } => {
                 self.spools.note(args, now, permit)
             }
+            Command::Run { script: Script::Waiting, keys, args, .. } => {
+                Ok(Done::answering(self.spools.entries(keys, args)))
+            }
+            Command::Run { script: Script::Stored, keys, args, .. } => {
+                self.spools.remove(keys, args, permit)
+            }
             Command::Run { script: Script::Receipts, keys, args, .. } => {
                 self.receipts.run(keys, args, now, permit)
             }
             Command::Spool(key, command) => self.spools.run(key, command, now, permit),
+            Command::Index(key, last) => Ok(Done::answering(self.spools.index(key, *last))),
             Command::Spools(since) => Ok(Done::answering(self.spools.noted(*since))),
             Command::Receipts(key) => Ok(Done::answering(self.receipts.read(key, now))),
             Command::ReadStream { key, from, count } if Spools::is_key(key) => {
@@ -203,8 +210,8 @@ impl Keys {
         };
         let spool = match (spool, spooling) {
             ([], []) => None,
-            ([spool], [bytes_max, digest]) => Some((
-                spool,
+            ([spool, index], [bytes_max, digest]) => Some((
+                [spool.as_str(), index],
                 digest,
                 bytes_max.parse().map_or(0, |most: usize| most.min(self.spool_bytes_max())),
             )),
@@ -222,7 +229,7 @@ impl Keys {
                 _ => "already",
             }))));
         }
-        if let Some((key, _, bytes_max)) = spool
+        if let Some(([key, _], _, bytes_max)) = spool
             && self.spools.is_full(key, payload, bytes_max)
         {
             return Ok(Some(Done::answering(text("full"))));
@@ -235,8 +242,8 @@ impl Keys {
         };
         let stream = self.streams.entry(stream.clone()).or_default();
         let (position, push) = stream.append(id, payload, bounds, now);
-        if let Some((key, ..)) = spool {
-            self.spools.append(key, id, payload, now);
+        if let Some((keys, ..)) = spool {
+            self.spools.append(keys, id, payload, now);
         }
         let guard_ttl = Duration::from_millis(guard_ttl.parse().unwrap_or(0));
         let digest = spool.map_or_else(String::new, |(_, digest, _)| digest.clone());

@@ -1,5 +1,5 @@
-//! The spools: the steps of `spools.lua` and of the spool's part of `publish.lua`, and the commands that
-//! archivers send.
+//! The spools: the steps of `spools.lua`, `waiting.lua`, `stored.lua` and of the spool's part of
+//! `publish.lua`, and the commands that archivers send.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +21,6 @@ pub(super) enum Spooling {
     Take { count: usize },
     /// `XAUTOCLAIM <spool> archive <archiver> <idle> 0-0 COUNT <count>`.
     TakeOver { idle: Duration, count: usize },
-    /// `XDEL <spool> <ids>`.
-    Delete { ids: Vec<EntryId> },
-    /// `XACK <spool> archive <ids>`.
-    Done { ids: Vec<EntryId> },
     /// `XLEN <spool>`.
     Length,
     /// `XREVRANGE <spool> + - COUNT <count>`.
@@ -50,6 +46,8 @@ struct Spool {
 /// An entry with the fields that the script gives it.
 #[derive(Debug, Clone)]
 struct Spooled {
+    /// The key of its channel's index. The index is what these entries say.
+    index: String,
     publication: String,
     /// Bytes of all payloads up to this one.
     total: usize,
@@ -78,23 +76,65 @@ impl Spools {
     }
 
     /// Appends an entry.
-    pub(super) fn append(&mut self, key: &str, publication: &str, payload: &str, now: Timestamp) {
+    pub(super) fn append(
+        &mut self,
+        [key, index]: [&str; 2],
+        publication: &str,
+        payload: &str,
+        now: Timestamp,
+    ) {
         let spool = self.by_key.entry(key.to_owned()).or_default();
         let before = spool.entries.last_key_value().map_or(0, |(_, last)| last.total);
         let id = next_id(spool.last, now);
         let (publication, total) = (publication.to_owned(), before + payload.len());
-        spool.entries.insert(id, Spooled { publication, total, payload: payload.to_owned() });
+        let (index, payload) = (index.to_owned(), payload.to_owned());
+        spool.entries.insert(id, Spooled { index, publication, total, payload });
         spool.last = Some(id);
     }
 
     /// `XRANGE`: as of a stream.
     pub(super) fn read(&self, key: &str, from: &str, count: usize) -> Vec<Value> {
-        let is_exclusive = from.starts_with('(');
-        let from = EntryId::parse(from.trim_start_matches('(')).unwrap_or_default();
+        let from = EntryId::parse(from).unwrap_or_default();
         let entries =
             self.by_key.get(key).into_iter().flat_map(|spool| spool.entries.range(from..));
-        let entries = entries.filter(|(id, _)| !is_exclusive || **id != from);
         entries.take(count).map(|(id, entry)| entry.element(*id)).collect()
+    }
+
+    /// `ZRANGE <index> 0 <last>`: the ids of a channel's entries.
+    pub(super) fn index(&self, index: &str, last: usize) -> Value {
+        let entries = self.by_key.values().flat_map(|spool| &spool.entries);
+        let of_channel = entries.filter(|(_, entry)| entry.index == index);
+        let ids = of_channel.map(|(id, _)| text(id.to_string()));
+        Value::Array(ids.take(last.saturating_add(1)).collect())
+    }
+
+    /// Runs `waiting.lua`.
+    pub(super) fn entries(&self, keys: &[String], ids: &[String]) -> Value {
+        let spool = keys.first().and_then(|key| self.by_key.get(key));
+        let entry = |id: &String| {
+            let id = EntryId::parse(id)?;
+            Some(spool?.entries.get(&id)?.element(id))
+        };
+        Value::Array(ids.iter().filter_map(entry).collect())
+    }
+
+    /// Runs `stored.lua`.
+    pub(super) fn remove(
+        &mut self,
+        keys: &[String],
+        args: &[String],
+        permit: Permit,
+    ) -> Result<Done, Refusal> {
+        permit.to_shrink()?;
+        if let Some(spool) = keys.first().and_then(|key| self.by_key.get_mut(key)) {
+            for id in args.iter().skip(1).filter_map(|id| EntryId::parse(id)) {
+                spool.entries.remove(&id);
+                if let Some(group) = &mut spool.group {
+                    group.taken.remove(&id);
+                }
+            }
+        }
+        Ok(Done::writing(text("OK")))
     }
 
     /// Publications that wait in any spool.
@@ -179,22 +219,6 @@ impl Spools {
                 let gone = gone.into_iter().map(|id| text(id.to_string())).collect();
                 let parts = vec![text("0-0"), Value::Array(taken), Value::Array(gone)];
                 Ok(Done::writing(Value::Array(parts)))
-            }
-            Spooling::Delete { ids } => {
-                permit.to_shrink()?;
-                let entries = self.by_key.get_mut(key).map(|spool| &mut spool.entries);
-                let gone = entries.map_or(0, |entries| {
-                    ids.iter().filter(|id| entries.remove(id).is_some()).count()
-                });
-                Ok(Done::writing(number(gone)))
-            }
-            Spooling::Done { ids } => {
-                permit.to_shrink()?;
-                let group = self.by_key.get_mut(key).and_then(|spool| spool.group.as_mut());
-                let done = group.map_or(0, |group| {
-                    ids.iter().filter(|id| group.taken.remove(id).is_some()).count()
-                });
-                Ok(Done::writing(number(done)))
             }
             Spooling::Length => {
                 let length = self.by_key.get(key).map_or(0, |spool| spool.entries.len());
