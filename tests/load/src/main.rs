@@ -9,6 +9,7 @@
     reason = "it measures time; no code of the product reads these clocks"
 )]
 
+mod archive;
 mod brownout;
 mod client;
 mod connects;
@@ -74,6 +75,8 @@ enum Scenario {
     Connects(connects::Plan),
     /// One channel with 90,000 sockets on five nodes.
     Fleet(fleet::Plan),
+    /// How long messages that are delivered first wait until they are stored.
+    Archive(archive::Plan),
     /// What a store that does not answer costs, during the brownout and afterwards.
     Brownout(brownout::Plan),
     /// Store requests when thousands of clients reconnect after an outage of the store.
@@ -129,6 +132,7 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
         Scenario::IdleParts(plan) => idle_parts::run(&plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
         Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),
+        Scenario::Archive(plan) => archive::run(&plan, &mut record()?),
         Scenario::Brownout(plan) => brownout::run(&plan, &mut record()?),
         Scenario::Reconnect(plan) => reconnect::run(&plan, &mut record()?),
         Scenario::Growth(plan) => growth::run(&plan, &mut record()?),

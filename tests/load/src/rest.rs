@@ -27,6 +27,8 @@ use model::chain;
 
 use crate::record::Record;
 
+pub(crate) use handlers::redis;
+
 /// The result of a scenario. An error is printed and ends the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
