@@ -97,7 +97,8 @@ fn ticket(node: &str, token_ends: Timestamp, ends: Timestamp, secret: &str) -> S
     };
     let node_id = NodeId::parse(node).unwrap();
     let issued_at = ends.minus(Duration::from_secs(60));
-    let ticket = Ticket { principal, node_id, issued_at, expires_at: ends, nonce: 7 };
+    let ticket =
+        Ticket { principal, node_id, is_invisible: false, issued_at, expires_at: ends, nonce: 7 };
     SignedTickets::new(&secrets(secret)).issue(&ticket)
 }
 

@@ -231,6 +231,24 @@ fn connect() -> Vec<Rest> {
     .chain([get("renew: beside failed".to_owned(), "/connect?renew=N1&failed=N2".to_owned())
         .refused(400, "invalid_field")
         .field("renew")])
+    .chain(invisible())
+    .collect()
+}
+
+fn invisible() -> Vec<Rest> {
+    [
+        ("empty", "invisible="),
+        ("without a sign", "invisible"),
+        ("a number", "invisible=1"),
+        ("in capitals", "invisible=True"),
+        ("twice", "invisible=true&invisible=true"),
+        ("beside a renewal", "renew=N1&invisible=yes"),
+    ]
+    .into_iter()
+    .map(|(name, query)| {
+        let case = get(format!("invisible: {name}"), format!("/connect?{query}"));
+        case.refused(400, "invalid_field").field("invisible")
+    })
     .collect()
 }
 

@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use client::{Event, View};
-use model::{Presence, limits};
+use client::{Config, Event, View};
+use model::{LogId, Presence, limits};
 use tests::cluster::{Cluster, Environment, LEASE_END, user};
 use tests::person::Person;
 use tests::process::NodeProcess;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
+use crate::deliver_first::{delivering, delivers};
+
 use Presence::{Active, Idle, Offline};
 
 crate::on_each_environment!(
     g16_who_comes_and_goes_is_seen_across_nodes,
     g16_who_is_cut_off_and_returns_never_flickers,
+    g16_who_is_invisible_is_seen_by_nobody,
 );
 
 /// How long news of another node may take.
@@ -115,6 +118,50 @@ async fn g16_who_is_cut_off_and_returns_never_flickers(environment: Environment)
     tokio::time::sleep(limits::OFFLINE_GRACE + STEP).await;
     let told = told_since_seen(&alice, "bob");
     assert!(told.iter().all(|presence| *presence == Active), "{told:?}");
+}
+
+async fn g16_who_is_invisible_is_seen_by_nobody(environment: Environment) {
+    let cluster = Cluster::start(environment).await;
+    let channel = delivering(&cluster, "alice", &["bob"]).await;
+    let log = LogId::from(&channel);
+    let alice = cluster.person("alice").await;
+    let view = View { logs: vec![log.clone()], users: vec![user("bob"), user("alice")] };
+    alice.client.set_view(view);
+    sees(&alice, "alice", Active, STEP).await;
+    let config = Config { invisible: true, ..Config::new(cluster.api("bob")) };
+    let bob = Person::with("bob", config);
+    bob.until("ready", |event| matches!(event, Event::Ready { .. })).await;
+    let delivered = |who: &str| {
+        let who = user(who);
+        alice.count(|event| match event {
+            Event::Receipts { delivered, .. } => delivered.iter().any(|(of, _)| *of == who),
+            _ => false,
+        })
+    };
+    delivers(&alice, &channel, "are you there?").await;
+    bob.hears(&channel, "are you there?").await;
+    // His client says that it has it, and that he types. Hers does, too, and that is seen.
+    bob.client.typing(log.clone());
+    eventually("her own receipt", SOON, async || delivered("alice") > 0).await;
+    cluster.person("carol").await;
+    bob.client.cut();
+    bob.until("back", |event| matches!(event, Event::Ready { after: Some(_), .. })).await;
+    delivers(&alice, &channel, "still not?").await;
+    bob.hears(&channel, "still not?").await;
+    assert_eq!(told_since_seen(&alice, "bob"), [], "a reconnect changes nothing");
+    let types = |event: &Event| matches!(event, Event::Typing { users, .. } if !users.is_empty());
+    assert_eq!((delivered("bob"), alice.count(types)), (0, 0));
+
+    bob.client.set_invisible(false);
+    sees(&alice, "bob", Active, SEEN_WITHIN).await;
+    bob.client.typing(log);
+    alice.until("bob types", types).await;
+    delivers(&alice, &channel, "there you are").await;
+    eventually("his receipt", SOON, async || delivered("bob") > 0).await;
+    bob.client.set_invisible(true);
+    sees(&alice, "bob", Offline, limits::OFFLINE_GRACE + STEP).await;
+    assert_eq!(told_since_seen(&alice, "bob"), [Active, Offline]);
+    assert_eq!(bob.count(|event| matches!(event, Event::Disconnected { .. })), 1, "by the cut");
 }
 
 async fn node_of(person: &Person, nodes: &[&NodeProcess]) -> usize {

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Idle, listenToInput } from "../../localstack/embedded-stack/page/idle.js";
+import { Invisible } from "../../localstack/embedded-stack/page/invisible.js";
 import { Presence, presentOf } from "../../localstack/embedded-stack/page/presence.js";
 import { USERS_MAX, usersOf, viewOf } from "../../localstack/embedded-stack/page/screen.js";
 import { hereWords, presenceWords } from "../../localstack/embedded-stack/page/text.js";
@@ -228,6 +229,47 @@ test("every socket of an idle user is told, and a node that does not take it get
   await until("live again", isBack);
   core.idle.input();
   assert.equal(server.framesOf("idle").length, 2);
+});
+
+test("an invisible user asks for tickets that say so, and an open socket is renewed", async (t) => {
+  const server = new FakeServer(["general"]);
+  server.accepts.push("renew");
+  const core = start(t);
+  await until("live", () => core.connection.phase === "live");
+  assert.deepEqual(server.queries, [""], "visible at first");
+  core.invisible.set(true);
+  await until("renewed", () => server.framesOf("renew").length === 1);
+  assert.deepEqual(server.framesOf("renew"), [{ ticket: "t" }]);
+  assert.deepEqual(server.queries.at(-1), "renew=N1&invisible=true");
+  // Not answered: asked again.
+  await core.invisible.check();
+  assert.equal(server.framesOf("renew").length, 2);
+  server.push({ type: "renewed", expires_at: 1 });
+  await core.invisible.check();
+  assert.equal(server.framesOf("renew").length, 2);
+  server.cut();
+  await until("live again", () => core.connection.phase === "live" && server.queries.length === 4);
+  assert.match(server.queries.at(-1), /invisible=true/);
+  await core.invisible.check();
+  assert.equal(server.framesOf("renew").length, 2, "its ticket said so");
+  core.invisible.set(false);
+  await until("visible", () => server.framesOf("renew").length === 3);
+  assert.equal(server.queries.at(-1), "renew=N1");
+});
+
+test("the wish is kept, and what fails is tried again", async () => {
+  const storage = new Map();
+  const safe = { read: (key) => storage.get(key) ?? {}, write: (key, value) => storage.set(key, value) };
+  const api = { renewal: () => Promise.reject(new Error("away")) };
+  const sent = [];
+  const connection = { node: { id: "N1" }, accepts: () => true, send: (frame) => sent.push(frame) };
+  const invisible = new Invisible(api, connection, safe, "k");
+  invisible.set(true);
+  await invisible.check();
+  assert.deepEqual(sent, []);
+  api.renewal = () => (api.asksInvisible(), Promise.resolve({ node_id: "N1", ticket: "t2" }));
+  await until("sent", () => (invisible.check(), sent.length > 0));
+  assert.equal(new Invisible(api, connection, safe, "k").wanted, true);
 });
 
 const plain = (words) => words.replaceAll(/[\u2068\u2069]/g, "");

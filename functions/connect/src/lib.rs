@@ -26,10 +26,10 @@ async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
     let Route::Connect = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
-    let (failed, renewed) = (query.failed()?, query.renew()?);
+    let (failed, renewed, is_invisible) = (query.failed()?, query.renew()?, query.invisible()?);
     let assignment = match &renewed {
-        Some(node) => renew(app, &caller, node).await?,
-        None => connect(app, &caller, failed.as_ref()).await?,
+        Some(node) => renew(app, &caller, node, is_invisible).await?,
+        None => connect(app, &caller, failed.as_ref(), is_invisible).await?,
     };
     Ok(Answer::ok(&body_of(assignment)))
 }

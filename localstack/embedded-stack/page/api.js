@@ -40,6 +40,8 @@ export class Unreachable extends Error {
 
 export class Api {
   clock = new ServerClock();
+  /** Whether the ticket that is asked for makes the user invisible. */
+  asksInvisible = () => false;
   #workspaceId;
   #userId;
   #token = null;
@@ -70,7 +72,16 @@ export class Api {
   }
 
   connect(failed, signal) {
-    return this.#get("/connect", failed ? { failed } : {}, signal);
+    return this.#get("/connect", { ...(failed && { failed }), ...this.#visibility() }, signal);
+  }
+
+  /** A ticket for the node of a socket that is open; for another node if that one has gone. */
+  renewal(nodeId) {
+    return this.#get("/connect", { renew: nodeId, ...this.#visibility() });
+  }
+
+  #visibility() {
+    return this.asksInvisible() ? { invisible: "true" } : {};
   }
 
   scroll(query, signal) {

@@ -6,6 +6,7 @@ import { Deliveries, isDelivered } from "./deliveries.js";
 import { Edits } from "./edits.js";
 import { Got } from "./got.js";
 import { Idle } from "./idle.js";
+import { Invisible } from "./invisible.js";
 import { LocalDb } from "./local_db.js";
 import { LocalMessages } from "./local_messages.js";
 import { Meetings } from "./meetings.js";
@@ -72,6 +73,7 @@ export class Core {
         this.presence.attached(session);
         this.screen.attached();
         this.idle.attached();
+        this.invisible.attached();
         this.meetings.attached(session);
         this.deliveries.attached(session);
         this.got.attached(session);
@@ -83,6 +85,8 @@ export class Core {
     this.presence = new Presence(this.store);
     this.screen = new Screen(this.connection, ({ users }) => this.presence.viewed(users));
     this.idle = new Idle(this.connection);
+    const invisibleKey = `inkwire.invisible.${workspaceId}.${userId}`;
+    this.invisible = new Invisible(this.api, this.connection, storages.local, invisibleKey);
     this.typing = new Typing(this.store, this.connection);
     this.meetings = new Meetings(this.store, this.connection, this.api.clock, {
       arrived: (message) => this.typing.onMessage(message),
@@ -172,6 +176,7 @@ export class Core {
   }
 
   #onFrame(frame, session) {
+    this.invisible.onFrame(frame);
     const isAnswer = this.deliveries.onFrame(frame);
     if (frame.type === "receipts") this.receipts.onFrame(frame);
     else if (!isAnswer && !this.meetings.onFrame(frame)) this.sync.onFrame(frame, session);

@@ -135,6 +135,7 @@ class Page {
     // The timer updates what counts seconds, also in tabs that are not drawn.
     setInterval(() => {
       this.#core.idle.check();
+      this.#core.invisible.check();
       this.#draw();
     }, 1_000);
     prepareLayout(() => this.#closeThread());
@@ -146,6 +147,9 @@ class Page {
   #listen() {
     const { idle, probes, readState } = this.#core;
     listenToInput(window, () => idle.input());
+    const appearOffline = byId("invisible");
+    appearOffline.checked = this.#core.invisible.wanted;
+    appearOffline.addEventListener("change", () => this.#core.invisible.set(appearOffline.checked));
     addEventListener("online", () => {
       this.#core.networkMayBeBack();
       probes.networkChanged();

@@ -43,7 +43,7 @@ impl Tickets for SignedTickets {
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(key.id.clone());
         let principal = &ticket.principal;
-        let claims = json!({
+        let mut claims = json!({
             "aud": AUDIENCE,
             "workspace_id": principal.workspace_id.as_str(),
             "sub": principal.user_id.as_str(),
@@ -54,6 +54,9 @@ impl Tickets for SignedTickets {
             "exp_ms": ticket.expires_at.unix_ms(),
             "jti": format!("{:032x}", ticket.nonce),
         });
+        if let Some(claims) = claims.as_object_mut().filter(|_| ticket.is_invisible) {
+            claims.insert("invisible".to_owned(), true.into());
+        }
         jws::sign(key, &header, &claims)
     }
 
@@ -98,6 +101,8 @@ struct Claims<'a> {
     iat_ms: Option<u64>,
     exp_ms: u64,
     jti: &'a str,
+    #[serde(default)]
+    invisible: bool,
 }
 
 fn ticket_of(payload: &[u8]) -> Option<Ticket> {
@@ -115,6 +120,7 @@ fn ticket_of(payload: &[u8]) -> Option<Ticket> {
             expires_at: Timestamp::from_unix_ms(claims.token_exp_ms),
         },
         node_id: NodeId::parse(claims.node_id).ok()?,
+        is_invisible: claims.invisible,
         issued_at: issued_at.unwrap_or_else(|| expires_at.minus(limits::TICKET_TTL)),
         expires_at,
         nonce: u128::from_str_radix(claims.jti, 16).ok()?,
@@ -147,6 +153,7 @@ mod tests {
                 expires_at: Timestamp::from_unix_ms(1_700_000_000_123),
             },
             node_id: NodeId::parse("N1").unwrap(),
+            is_invisible: false,
             issued_at: Timestamp::from_unix_ms(1_599_999_970_456),
             expires_at: Timestamp::from_unix_ms(1_600_000_000_456),
             nonce: u128::MAX - 7,

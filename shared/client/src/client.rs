@@ -65,6 +65,8 @@ pub struct Config {
     pub silence_max: Duration,
     /// How long the outbox of channels that deliver first waits.
     pub delivery_waits: DeliveryWaits,
+    /// Whether the client begins invisible ([`Client::set_invisible`]).
+    pub invisible: bool,
 }
 
 impl Config {
@@ -103,6 +105,7 @@ impl Config {
             backoff: Backoff::default(),
             silence_max: limits::SILENCE_MAX,
             delivery_waits: DeliveryWaits::default(),
+            invisible: false,
         }
     }
 }
@@ -139,6 +142,7 @@ struct Control {
     view: View,
     joined: BTreeSet<ChannelId>,
     is_idle: bool,
+    is_invisible: bool,
 }
 
 impl Client {
@@ -161,8 +165,12 @@ impl Client {
             gots: Arc::default(),
             node_clock: Arc::default(),
         };
-        let (control, control_rx) =
-            watch::channel(Control { online: true, reading: true, ..Control::default() });
+        let (control, control_rx) = watch::channel(Control {
+            online: true,
+            reading: true,
+            is_invisible: config.invisible,
+            ..Control::default()
+        });
         let (says, said) = mpsc::channel(SAYS_MAX);
         let (sayings, to_say) = mpsc::channel(SAYS_MAX);
         let cursor = config.cursor.clone();
@@ -285,6 +293,13 @@ impl Client {
     /// while they are away from all of theirs.
     pub fn set_idle(&self, is_idle: bool) {
         self.control.send_modify(|control| control.is_idle = is_idle);
+    }
+
+    /// Makes the user invisible on this client, or visible again: others see them as offline while they are
+    /// invisible on all of theirs, or away from the others. Meanwhile nobody hears that they type, or what
+    /// was delivered to them here. What they send, and read marks that they share, tell on them.
+    pub fn set_invisible(&self, is_invisible: bool) {
+        self.control.send_modify(|control| control.is_invisible = is_invisible);
     }
 
     /// Says that the user types in a log. Call it on every key: the client says it every 3 s at most.

@@ -42,6 +42,15 @@ impl std::fmt::Debug for AssignedNode {
     }
 }
 
+/// Who a ticket is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The user.
+    pub caller: &'a Principal,
+    /// Whether the user is invisible on the client's socket (G16).
+    pub is_invisible: bool,
+}
+
 /// Why a client gets no node.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -75,6 +84,7 @@ pub async fn connect(
     app: &App,
     caller: &Principal,
     failed: Option<&NodeId>,
+    is_invisible: bool,
 ) -> Result<Assignment, ConnectError> {
     refuse_revoked(app, caller).await?;
     if let Some(failed) = failed
@@ -97,7 +107,8 @@ pub async fn connect(
     let taken =
         reserve_or_first(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
-    let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
+    let client = Client { caller, is_invisible };
+    let assigned = |id: &NodeId| assigned(app, client, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
     app.counters().count(Counter::Connected);
     Ok(Assignment {
@@ -123,6 +134,7 @@ pub async fn renew(
     app: &App,
     caller: &Principal,
     node: &NodeId,
+    is_invisible: bool,
 ) -> Result<Assignment, ConnectError> {
     refuse_revoked(app, caller).await?;
     let now = app.clock.now();
@@ -131,8 +143,9 @@ pub async fn renew(
     let stays = |one: &&FleetNode| is_healthy(one) && takes_our_tickets(one, ticket_key);
     let is_there = fleet.iter().filter(stays).any(|one| one.lease.node_id == *node);
     let expires_at = now.plus(limits::TICKET_TTL);
-    match assigned(app, caller, &fleet, node, (now, expires_at)).filter(|_| is_there) {
-        None => connect(app, caller, None).await,
+    let client = Client { caller, is_invisible };
+    match assigned(app, client, &fleet, node, (now, expires_at)).filter(|_| is_there) {
+        None => connect(app, caller, None, is_invisible).await,
         Some(node) => Ok(Assignment {
             node,
             expires_at,
@@ -170,7 +183,7 @@ pub async fn hand_over(
     ports: &Ports,
     fleet: &[FleetNode],
     leaving: &NodeId,
-    caller: &Principal,
+    client: Client<'_>,
 ) -> Option<AssignedNode> {
     let ticket_key = ports.tickets.key_ids().first().map(String::as_str);
     let others: Vec<FleetNode> = fleet
@@ -178,13 +191,14 @@ pub async fn hand_over(
         .filter(|node| node.lease.node_id != *leaving && takes_our_tickets(node, ticket_key))
         .cloned()
         .collect();
+    let caller = client.caller;
     let candidates = candidates(&caller.workspace_id, &others, None, ticket_key);
     let two = candidates.get(..2).unwrap_or(&candidates);
     let first = two.first()?;
     let reserved = reserve(ports, caller, two, limits::TICKET_TTL).await;
     let taken = reserved.unwrap_or_else(|_silent| Some(first.clone()))?;
     let now = ports.clock.now();
-    assigned(ports, caller, &others, &taken, (now, now.plus(limits::TICKET_TTL)))
+    assigned(ports, client, &others, &taken, (now, now.plus(limits::TICKET_TTL)))
 }
 
 /// If the directory does not answer, takes the best candidate of the last view.
@@ -217,7 +231,7 @@ async fn reserve(
 
 fn assigned(
     ports: &Ports,
-    caller: &Principal,
+    Client { caller, is_invisible }: Client<'_>,
     fleet: &[FleetNode],
     id: &NodeId,
     (issued_at, expires_at): (Timestamp, Timestamp),
@@ -225,7 +239,7 @@ fn assigned(
     let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
     let nonce = ports.randomness.bits();
     let (principal, node_id) = (caller.clone(), id.clone());
-    let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
+    let ticket = Ticket { principal, node_id, is_invisible, issued_at, expires_at, nonce };
     Some(AssignedNode {
         node_id: id.clone(),
         url: node.lease.url.clone(),

@@ -120,6 +120,7 @@ impl Population {
                 expires_at: now.plus(Duration::from_secs(24 * 3600)),
             },
             node_id: node_id.clone(),
+            is_invisible: false,
             issued_at: now,
             expires_at: now.plus(limits::TICKET_TTL),
             nonce: socket as u128,

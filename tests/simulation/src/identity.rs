@@ -35,7 +35,8 @@ impl Tickets for UnsignedIdentity {
         let Principal { workspace_id, user_id, expires_at, .. } = &ticket.principal;
         let of = token(workspace_id, user_id, *expires_at);
         let (issued_at, expires_at) = (ticket.issued_at.unix_ms(), ticket.expires_at.unix_ms());
-        format!("{of}~{}~{issued_at}~{expires_at}~{}", ticket.node_id, ticket.nonce)
+        let Ticket { node_id, is_invisible, nonce, .. } = ticket;
+        format!("{of}~{node_id}~{is_invisible}~{issued_at}~{expires_at}~{nonce}")
     }
 
     fn read(&self, text: &str) -> Result<Ticket, TicketError> {
@@ -44,6 +45,7 @@ impl Tickets for UnsignedIdentity {
             Some(Ticket {
                 principal: principal(parts.next()?)?,
                 node_id: NodeId::parse(parts.next()?).ok()?,
+                is_invisible: parts.next()?.parse().ok()?,
                 issued_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 expires_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 nonce: parts.next()?.parse().ok()?,

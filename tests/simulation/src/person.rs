@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub drops_older: bool,
     /// What an earlier process of the device had in its outbox.
     pub deliveries: Vec<Delivery>,
+    /// Whether its user is invisible on it.
+    pub invisible: bool,
 }
 
 /// The program that uses the client.
@@ -58,6 +60,8 @@ struct Program {
     stopped: Mutex<Option<String>>,
     /// What the device was told about the users that it views.
     present: Mutex<BTreeMap<UserId, Presence>>,
+    /// Users who were ever shown as present.
+    seen: Mutex<BTreeSet<UserId>>,
     /// The channels that keep nothing in which the device wants to take part, and whether it does.
     joined: Mutex<BTreeMap<ChannelId, bool>>,
     /// What it heard there.
@@ -71,7 +75,7 @@ impl Person {
     /// Starts a client and its program.
     #[must_use]
     pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, rng: &SeededRng) -> Self {
-        let Setup { id, user, cursor, overlap, drops_older, deliveries } = setup;
+        let Setup { id, user, cursor, overlap, drops_older, deliveries, invisible } = setup;
         let disk = Mutex::new(deliveries.clone());
         recorder.note(Noted::Starts { client: id, user: user.clone() });
         let has_cursor = cursor.is_some();
@@ -85,6 +89,7 @@ impl Person {
             first_visit_messages: limits::PAGE_ROWS_MAX,
             deliveries,
             delivery_waits: WAITS,
+            invisible,
             ..Config::new(api.clone())
         };
         let (client, events) = Client::start(config);
@@ -95,6 +100,7 @@ impl Person {
             dropped: Mutex::default(),
             stopped: Mutex::default(),
             present: Mutex::default(),
+            seen: Mutex::default(),
             joined: Mutex::default(),
             heard: Mutex::default(),
             disk,
@@ -175,6 +181,11 @@ impl Person {
         self.program.present.lock().get(user).copied()
     }
 
+    /// Whether it ever showed a user as present.
+    pub(crate) fn has_seen(&self, user: &UserId) -> bool {
+        self.program.seen.lock().contains(user)
+    }
+
     /// Why the client stopped by itself, if it did.
     #[must_use]
     pub(crate) fn stopped(&self) -> Option<String> {
@@ -189,6 +200,12 @@ impl Drop for Person {
 }
 
 impl Program {
+    fn on_presence(&self, users: Vec<(UserId, Presence)>) {
+        let present = users.iter().filter(|(_, shown)| *shown != Presence::Offline);
+        self.seen.lock().extend(present.map(|(user, _)| user.clone()));
+        self.present.lock().extend(users);
+    }
+
     async fn run(
         self: Arc<Self>,
         mut events: mpsc::Receiver<Event>,
@@ -238,7 +255,7 @@ impl Program {
                         }
                     }
                 }
-                Event::Presence { users } => self.present.lock().extend(users),
+                Event::Presence { users } => self.on_presence(users),
                 Event::Stopped { reason } => *self.stopped.lock() = Some(reason.to_string()),
                 Event::Restarted { channel_id: channel } => {
                     restarted.insert(channel.clone());

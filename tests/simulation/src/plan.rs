@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use memory::SeededRng;
-use model::limits;
+use model::{UserId, limits};
 
 use crate::faults::Kind;
 use crate::planted::Planted;
@@ -71,6 +71,8 @@ pub struct Plan {
     pub lost_one_in: u64,
     /// Whether those devices also type in other channels.
     pub types: bool,
+    /// Whether one user of each workspace is invisible on all devices.
+    pub one_is_invisible: bool,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -86,6 +88,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether this user is invisible: the first one of their workspace.
+    pub(crate) fn is_invisible(&self, user: &UserId) -> bool {
+        self.one_is_invisible && user.as_str().ends_with("-u0")
+    }
+
     /// A quiet world.
     #[must_use]
     pub fn quiet() -> Self {
@@ -119,6 +126,7 @@ impl Plan {
             deletes: true,
             slow_folds: false,
             overlap: limits::OVERLAP,
+            one_is_invisible: false,
             restless: false,
             faults: Vec::new(),
             settle: SETTLE,
@@ -293,6 +301,7 @@ impl Plan {
             meet_every_ms: seed.is_multiple_of(2).then_some(2_500..=8_000),
             deliver_every_ms: (!seed.is_multiple_of(2)).then_some(1_500..=5_000),
             types: true,
+            one_is_invisible: seed.is_multiple_of(3),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

@@ -1,5 +1,5 @@
 //! What devices show about each other: everybody views everybody, and in the end sees the truth (G16).
-//! Who left for good is offline, also if their node died with them.
+//! Who left for good is offline, also if their node died with them. Who is invisible is never seen.
 
 use std::sync::Arc;
 
@@ -60,8 +60,14 @@ pub(crate) fn viewed(world: &World) -> Vec<Viewed> {
     for (person, users) in pictures(world) {
         for user in users {
             let is_gone = user == nobody() || world.gone.lock().contains(&user);
-            let is = if is_gone { Presence::Offline } else { Presence::Active };
-            let shown = person.presence_of(&user);
+            let is_invisible = world.plan.is_invisible(&user);
+            let is = if is_gone || is_invisible { Presence::Offline } else { Presence::Active };
+            // Never, not only in the end.
+            let shown = if is_invisible && person.has_seen(&user) {
+                Some(Presence::Active)
+            } else {
+                person.presence_of(&user)
+            };
             viewed.push(Viewed { client: person.id, user, is, shown });
         }
     }

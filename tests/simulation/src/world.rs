@@ -314,8 +314,9 @@ impl World {
             _ => self.plan.overlap,
         };
         let drops_older = planted == Some(Planted::MaxId);
-        let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older, deliveries };
         let api = self.api(workspace, user, Some(id));
+        let (user, invisible) = (user.clone(), self.plan.is_invisible(user));
+        let setup = Setup { id, user, cursor, overlap, drops_older, deliveries, invisible };
         let person = Arc::new(Person::start(setup, api, &self.recorder, &self.rng.fork()));
         self.people.lock().push(Arc::clone(&person));
         person

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use delivery::{Attach, Renewal, Said, SocketId};
+use messaging::ports::Ticket;
 use model::{Timestamp, limits};
 use protocol::client_frame::{ClientFrame, Hello, RenewFrame};
 use protocol::close::CloseCode;
@@ -125,7 +126,7 @@ async fn attach<R: AsyncRead + Unpin>(
     presence: &mut Presence,
 ) -> Result<(), CloseCode> {
     let hub = &presence.hub;
-    let principal = hub.admit(&hello.ticket)?.principal;
+    let Ticket { principal, is_invisible, .. } = hub.admit(&hello.ticket)?;
     inbound.attached(principal.expires_at, hub.now());
     let attach = Attach {
         socket: presence.socket,
@@ -134,6 +135,7 @@ async fn attach<R: AsyncRead + Unpin>(
         takes_going: hello.takes(Going::KIND),
         cursor: hello.cursor,
         ends_at: principal.expires_at,
+        is_invisible,
     };
     tracing::debug!(
         connection_id = %attach.connection_id,
@@ -185,6 +187,7 @@ impl Presence {
             workspace: ticket.principal.workspace_id,
             user: ticket.principal.user_id,
             ends_at: ticket.principal.expires_at,
+            is_invisible: ticket.is_invisible,
         });
         let (answer, answered) = oneshot::channel();
         let (socket, reference) = (self.socket, renew.reference);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use delivery::{Movable, SocketId};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
-use messaging::connect::hand_over;
+use messaging::connect::{Client, hand_over};
 use messaging::fleet::FleetView;
 use messaging::ports::{FleetNode, Principal};
 use model::{WorkspaceId, limits};
@@ -26,7 +26,7 @@ use crate::workspaces::Request;
 /// The clients that can be handed over, and the fleet.
 #[derive(Debug, Default)]
 pub(crate) struct HandOver {
-    clients: HashMap<SocketId, Principal>,
+    clients: HashMap<SocketId, (Principal, bool)>,
     fleet: FleetView,
 }
 
@@ -39,7 +39,10 @@ impl HandOver {
             ASKED_AT_ONCE,
             async |(workspace, queue)| {
                 let movable = movable(queue).await;
-                let of_client = |one: Movable| (one.socket, principal(&workspace, one));
+                let of_client = |one: Movable| {
+                    let (socket, is_invisible) = (one.socket, one.is_invisible);
+                    (socket, (principal(&workspace, one), is_invisible))
+                };
                 clients.lock().extend(movable.into_iter().map(of_client));
             },
         );
@@ -94,8 +97,9 @@ impl HandOver {
         hub: &Hub,
         fleet: &[FleetNode],
         socket: SocketId,
-        client: &Principal,
+        (caller, is_invisible): &(Principal, bool),
     ) -> Result<(), Move> {
+        let client = Client { caller, is_invisible: *is_invisible };
         let placed = hand_over(&hub.ports, fleet, &hub.node_id, client);
         let placed = timeout(DIRECTORY_WAIT_MAX, placed).await.unwrap_or_default();
         let next = placed.ok_or(Move::NoNode)?;

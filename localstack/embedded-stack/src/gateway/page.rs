@@ -68,6 +68,7 @@ const FILES: &[(&str, &str)] = files![
     "gaps.js",
     "got.js",
     "idle.js",
+    "invisible.js",
     "ids.js",
     "layout.js",
     "listing.js",

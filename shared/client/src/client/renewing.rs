@@ -1,4 +1,5 @@
-//! Renews the socket's token before it ends, so that the socket outlives it.
+//! Renews the socket's token before it ends, so that the socket outlives it; and when the user becomes
+//! invisible or visible, which the ticket says.
 
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ pub(super) struct Renewing {
     ends_at: Option<Timestamp>,
     /// When the next attempt begins.
     due_at: Option<Instant>,
+    /// When the last one began.
+    begun_at: Option<Instant>,
+    /// Whether the user is invisible, by the ticket of the socket.
+    is_invisible: bool,
+    /// The same by the last attempt's.
+    is_asked_invisible: bool,
     /// The attempt under way; at most one.
     attempt: JoinSet<Result<Renewal, ApiError>>,
 }
@@ -44,9 +51,22 @@ pub(super) enum Renewed {
 }
 
 impl Renewing {
-    /// A ticket was made with the token that ends then.
-    pub(super) const fn token(&mut self, ends_at: Option<Timestamp>) {
-        self.ends_at = ends_at;
+    /// A socket's ticket was made with the token that ends then.
+    pub(super) const fn ticket(&mut self, ends_at: Option<Timestamp>, is_invisible: bool) {
+        (self.ends_at, self.is_invisible) = (ends_at, is_invisible);
+    }
+
+    /// The node took the last attempt's ticket, whose token ends then.
+    pub(super) fn renewed(&mut self, ends_at: Timestamp) {
+        self.ticket(self.ends_at.and(Some(ends_at)), self.is_asked_invisible);
+    }
+
+    /// Makes an attempt due if the socket's ticket says otherwise. To be called after [`Renewing::plan`].
+    pub(super) fn want(&mut self, is_invisible: bool) {
+        if is_invisible != self.is_invisible && self.attempt.is_empty() {
+            let at = self.begun_at.map_or_else(Instant::now, |at| at + ATTEMPTS_APART);
+            self.due_at = Some(self.due_at.map_or(at, |due_at| due_at.min(at)));
+        }
     }
 
     /// Plans the next attempt, of a socket whose node takes `renew`: after half to three quarters of
@@ -84,11 +104,12 @@ impl Renewing {
     }
 
     /// Begins an attempt.
-    pub(super) fn begin(&mut self, api: Api, node: NodeId) {
-        self.due_at = None;
+    pub(super) fn begin(&mut self, api: Api, node: NodeId, is_invisible: bool) {
+        (self.due_at, self.begun_at) = (None, Some(Instant::now()));
+        self.is_asked_invisible = is_invisible;
         self.attempt.spawn(async move {
             api.newer_token().await?;
-            Ok((api.renewal(&node).await?, api.token_ends_at().await))
+            Ok((api.renewal(&node, is_invisible).await?, api.token_ends_at().await))
         });
     }
 
@@ -104,7 +125,7 @@ impl Renewing {
                 Some(Renewed::Say(ClientFrame::Renew(RenewFrame { reference, ticket })))
             }
             Ok((Assignment { target, .. }, ends_at)) => {
-                self.ends_at = ends_at;
+                self.ticket(ends_at, self.is_asked_invisible);
                 let (node_id, url, ticket) = (target.node_id, target.url, target.ticket);
                 Some(Renewed::Move(Going { node_id, url, ticket, by: Duration::ZERO }))
             }

@@ -118,15 +118,16 @@ impl Task {
         match step {
             Step::Connect { wait, failed, fresh_token } => {
                 sleep(wait).await;
+                let is_invisible = self.control.borrow().is_invisible;
                 let assigned = async {
                     if fresh_token {
                         api.fresh_token().await?;
                     }
-                    api.connect(failed.as_ref()).await
+                    api.connect_as(failed.as_ref(), is_invisible).await
                 };
                 match assigned.await {
                     Ok(assignment) => {
-                        self.renewing.token(api.token_ends_at().await);
+                        self.renewing.ticket(api.token_ends_at().await, is_invisible);
                         Ok(self.session.on_assigned(assignment))
                     }
                     Err(error) => {
@@ -182,6 +183,7 @@ impl Task {
                 return Ok(Disconnect::abnormal());
             }
             let due_to_say = self.due_to_say();
+            self.renew_visibility();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -271,7 +273,7 @@ impl Task {
                 Some(self.on_resync(reason, *delay_ms))
             }
             ServerFrame::Renewed { expires_at, .. } => {
-                self.renewing.token(Some(*expires_at));
+                self.renewing.renewed(*expires_at);
                 self.plan_renewal();
                 None
             }

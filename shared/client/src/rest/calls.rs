@@ -377,14 +377,30 @@ impl Api {
 
     /// `GET /connect`. `failed` is the node that could not be reached or was lost.
     pub async fn connect(&self, failed: Option<&NodeId>) -> Result<Assignment, ApiError> {
-        let path = failed.map_or("/connect".to_owned(), |node| format!("/connect?failed={node}"));
+        self.connect_as(failed, false).await
+    }
+
+    /// The same, for a socket on which the user may be invisible.
+    pub async fn connect_as(
+        &self,
+        failed: Option<&NodeId>,
+        is_invisible: bool,
+    ) -> Result<Assignment, ApiError> {
+        let path = match (failed, is_invisible) {
+            (None, false) => "/connect".to_owned(),
+            (None, true) => "/connect?invisible=true".to_owned(),
+            (Some(node), false) => format!("/connect?failed={node}"),
+            (Some(node), true) => format!("/connect?failed={node}&invisible=true"),
+        };
         self.typed(Method::GET, &path, None, Assignment::read).await
     }
 
     /// `GET /connect?renew=…`: a ticket for the node of a socket that is to outlive its token; for
-    /// another node if that one has gone.
-    pub async fn renewal(&self, node: &NodeId) -> Result<Assignment, ApiError> {
-        let path = format!("/connect?renew={node}");
+    /// another node if that one has gone. It also says whether the user is invisible on the socket from
+    /// then on.
+    pub async fn renewal(&self, node: &NodeId, is_invisible: bool) -> Result<Assignment, ApiError> {
+        let how = if is_invisible { "&invisible=true" } else { "" };
+        let path = format!("/connect?renew={node}{how}");
         self.typed(Method::GET, &path, None, Assignment::read).await
     }
 

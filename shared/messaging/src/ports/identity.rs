@@ -45,6 +45,8 @@ pub struct Ticket {
     pub principal: Principal,
     /// The only node that accepts it.
     pub node_id: NodeId,
+    /// Whether the user is invisible on this socket (G16).
+    pub is_invisible: bool,
     /// When it was signed, by the signer's clock.
     pub issued_at: Timestamp,
     /// When it expires.
@@ -126,6 +128,7 @@ mod tests {
                 expires_at: Timestamp::from_unix_ms(ISSUED + 3_600 * SECOND),
             },
             node_id: NodeId::parse("N1").unwrap(),
+            is_invisible: false,
             issued_at: Timestamp::from_unix_ms(ISSUED),
             expires_at: Timestamp::from_unix_ms(ISSUED + 30 * SECOND),
             nonce: 1,

@@ -45,7 +45,7 @@ async fn filled(fixture: &Fixture, count: usize) -> (ChannelId, Vec<MessageId>) 
     let channel = fixture.group("alice", &[]).await.id;
     let mut ids = Vec::with_capacity(count);
     for n in 0..count {
-        fixture.clock.advance(std::time::Duration::from_millis(1));
+        fixture.clock.advance(Duration::from_millis(1));
         ids.push(fixture.post("alice", &channel, &n.to_string()).await.message.id);
     }
     (channel, ids)
@@ -73,7 +73,7 @@ async fn pages_hold_every_message_once_in_both_directions() {
     let fixture = Fixture::new();
     let channel = fixture.group("alice", &[]).await.id;
     for n in 0..45 {
-        fixture.clock.advance(std::time::Duration::from_millis(3));
+        fixture.clock.advance(Duration::from_millis(3));
         fixture.post("alice", &channel, &n.to_string()).await;
     }
     let expected: Vec<String> = (0..45).map(|n| n.to_string()).collect();
@@ -146,14 +146,9 @@ async fn g6_nobody_scrolls_a_channel_they_are_not_in() {
     let refused =
         page(&fixture, "mallory", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::ChannelNotFound);
-    messaging::members::remove_member(
-        &fixture.app,
-        &caller("alice"),
-        &channel,
-        &crate::fixture::user("bob"),
-    )
-    .await
-    .unwrap();
+    messaging::members::remove_member(&fixture.app, &caller("alice"), &channel, &user("bob"))
+        .await
+        .unwrap();
     let removed = page(&fixture, "bob", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(removed.code(), ErrorCode::ChannelNotFound);
 }
@@ -244,7 +239,7 @@ async fn redirects_are_no_part_of_what_a_client_has() {
     let channel = fixture.group("alice", &[]).await.id;
     let mut ids = Vec::new();
     for n in 0..20 {
-        fixture.clock.advance(std::time::Duration::from_millis(1));
+        fixture.clock.advance(Duration::from_millis(1));
         let id = fixture.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
         let posted = fixture.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
         ids.push(posted.message.id);
@@ -269,7 +264,7 @@ async fn a_page_of_long_texts_ends_early_and_the_next_ones_have_the_rest() {
     let (long, mut ids) = ("😀".repeat(40_000), Vec::new());
     let mut first = None;
     for _ in 0..40 {
-        fixture.clock.advance(std::time::Duration::from_millis(1));
+        fixture.clock.advance(Duration::from_millis(1));
         let sent = fixture.post("alice", &channel, &long).await.message;
         ids.push(sent.id);
         first.get_or_insert(sent);
@@ -292,10 +287,10 @@ async fn a_page_of_long_texts_ends_early_and_the_next_ones_have_the_rest() {
     let newest_first: Vec<_> = ids.iter().rev().copied().collect();
     assert_eq!(read(Direction::Older, None).await, newest_first);
     // All of them change after a position, and each comes once more.
-    fixture.clock.advance(std::time::Duration::from_secs(60));
+    fixture.clock.advance(Duration::from_secs(60));
     let since = fixture.id_at(0, 0);
     for (n, id) in ids.iter().enumerate() {
-        fixture.clock.advance(std::time::Duration::from_millis(1));
+        fixture.clock.advance(Duration::from_millis(1));
         let message = model::Message { id: *id, ..first.clone().unwrap() };
         let change = fixture.change_at(0, n as u128);
         fixture.edit("alice", &message, &long, change, None).await.unwrap();

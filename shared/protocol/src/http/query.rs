@@ -231,6 +231,18 @@ impl Query {
         Ok(renew)
     }
 
+    /// `invisible`: whether the user is invisible on the socket. False if absent.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is neither `true` nor `false`, or is repeated.
+    pub fn invisible(&self) -> Result<bool, Problem> {
+        match self.one("invisible")? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::invalid_field("invisible", "Neither true nor false")),
+        }
+    }
+
     fn node(&self, field: &'static str) -> Result<Option<NodeId>, Problem> {
         self.one(field)?
             .map(|text| {

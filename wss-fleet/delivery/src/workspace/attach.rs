@@ -282,7 +282,8 @@ impl Workspace {
     pub fn movable(&self) -> Vec<Movable> {
         let movable = |(socket, attached): (&SocketId, &Attached)| {
             let user = self.roster.user(attached.key).filter(|_| attached.takes_going)?;
-            Some(Movable { socket: *socket, user: user.id.clone(), ends_at: attached.ends_at })
+            let Attached { ends_at, is_invisible, .. } = *attached;
+            Some(Movable { socket: *socket, user: user.id.clone(), ends_at, is_invisible })
         };
         let mut movable: Vec<Movable> = self.sockets.iter().filter_map(movable).collect();
         movable.sort_unstable_by_key(|one| one.socket);

@@ -36,6 +36,8 @@ pub struct Attach {
     pub ends_at: Timestamp,
     /// Whether the client handles `going`.
     pub takes_going: bool,
+    /// Whether the user is invisible on it (G16).
+    pub is_invisible: bool,
 }
 
 /// What a valid ticket for this node says of a socket that is to last longer.
@@ -47,6 +49,8 @@ pub struct Renewal {
     pub user: UserId,
     /// When the user's token expires.
     pub ends_at: Timestamp,
+    /// Whether the user is invisible on it from now on.
+    pub is_invisible: bool,
 }
 
 /// A client that can be handed over to another node: it handles `going`, and is attached.
@@ -58,6 +62,8 @@ pub struct Movable {
     pub user: UserId,
     /// When the user's token expires.
     pub ends_at: Timestamp,
+    /// Whether the user is invisible on it.
+    pub is_invisible: bool,
 }
 
 /// A user's rows, read strongly after the user was registered.

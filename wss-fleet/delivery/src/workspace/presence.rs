@@ -26,7 +26,8 @@ impl Workspace {
     pub(super) fn note_presence(&mut self, key: UserKey, now: Timestamp) {
         let Some(user) = self.roster.user(key) else { return };
         let attached = user.sockets.iter().filter_map(|socket| self.sockets.get(socket));
-        let says = attached.map(|one| if one.is_idle { Presence::Idle } else { Presence::Active });
+        let seen = attached.filter(|one| !one.is_invisible);
+        let says = seen.map(|one| if one.is_idle { Presence::Idle } else { Presence::Active });
         let (says, user) = (says.max().unwrap_or_default(), user.id.clone());
         let said = self.roster.set_presence(key, says);
         if says == said {

@@ -31,13 +31,17 @@ impl Workspace {
             Some(ticket) if ticket.workspace != self.id || ticket.user != user.id => {
                 Err(ErrorCode::Forbidden)
             }
-            Some(ticket) => Ok(ticket.ends_at),
+            Some(ticket) => Ok(ticket),
         };
-        if let (Ok(ends_at), Some(attached)) = (renewed, self.sockets.get_mut(&socket)) {
-            attached.ends_at = ends_at;
-        }
         let answer = match renewed {
-            Ok(expires_at) => ServerFrame::Renewed { reference, expires_at },
+            Ok(Renewal { ends_at, is_invisible, .. }) => {
+                if let Some(attached) = self.sockets.get_mut(&socket) {
+                    (attached.ends_at, attached.is_invisible) = (ends_at, is_invisible);
+                    let key = attached.key;
+                    self.note_presence(key, turn.now);
+                }
+                ServerFrame::Renewed { reference, expires_at: ends_at }
+            }
             Err(code) => ServerFrame::Refused(Refused { reference, ..Refused::of(code) }),
         };
         self.send(&answer, Audience::of([socket]), turn);

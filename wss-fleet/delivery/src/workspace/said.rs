@@ -69,6 +69,8 @@ impl Workspace {
                 self.views.set(socket, view);
             }
             ClientFrame::Idle(is_idle) => self.on_idle(socket, is_idle, turn),
+            // Either would tell that the user is there.
+            ClientFrame::Got { .. } | ClientFrame::Typing(_) if self.is_invisible(socket) => {}
             ClientFrame::Got { channel_id, up_to } => {
                 self.on_got(socket, &channel_id, up_to, turn);
             }
@@ -107,6 +109,10 @@ impl Workspace {
         let (cursor, fresh) = (self.cursor(), self.is_fresh());
         let pong = ServerFrame::Pong { cursor, server_time: turn.now, fresh };
         self.send(&pong, Audience::of(to), turn);
+    }
+
+    fn is_invisible(&self, socket: SocketId) -> bool {
+        self.sockets.get(&socket).is_some_and(|attached| attached.is_invisible)
     }
 
     fn on_typing(&mut self, socket: SocketId, log: LogId, turn: &mut Turn<'_>) {

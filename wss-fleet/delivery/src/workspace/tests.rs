@@ -145,12 +145,17 @@ impl Fixture {
     }
 
     fn attach_with(&mut self, name: &str, cursor: Option<String>) -> SocketId {
+        self.attach_as(name, cursor, false)
+    }
+
+    fn attach_as(&mut self, name: &str, cursor: Option<String>, is_invisible: bool) -> SocketId {
         self.serial += 1;
         let socket =
             SocketId { shard: u16::from(self.serial.is_multiple_of(2)), serial: self.serial };
         let connection_id = format!("S{}", self.serial).parse().unwrap();
         let (user, ends_at, takes_going) = (user(name), ends_at(self.serial), self.serial != 2);
-        let attach = Attach { socket, connection_id, user, cursor, ends_at, takes_going };
+        let attach =
+            Attach { socket, connection_id, user, cursor, ends_at, takes_going, is_invisible };
         self.input(Input::Attach(attach));
         socket
     }

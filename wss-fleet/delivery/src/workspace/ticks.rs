@@ -22,6 +22,8 @@ pub(super) struct Attached {
     tick: u16,
     /// Whether its user is away from it.
     pub(super) is_idle: bool,
+    /// Whether its user is invisible on it.
+    pub(super) is_invisible: bool,
     /// Whether its client handles `going`.
     pub(super) takes_going: bool,
     /// When its user's token expires.
@@ -33,8 +35,8 @@ impl Attached {
     pub(super) fn new(key: UserKey, attach: &Attach, era: Era, now: Timestamp) -> Self {
         let earlier = bits(attach.socket.serial % SPREAD);
         let tick = bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier);
-        let Attach { ends_at, takes_going, .. } = *attach;
-        Self { key, era, tick, is_idle: false, takes_going, ends_at }
+        let Attach { ends_at, takes_going, is_invisible, .. } = *attach;
+        Self { key, era, tick, is_idle: false, is_invisible, takes_going, ends_at }
     }
 
     /// Moments until the tick is due; 0 if it is. If the clock was set, the tick counts as due.

@@ -80,11 +80,21 @@ impl Task {
         }
     }
 
+    /// Sees to it that the socket's ticket says whether the user is invisible.
+    pub(super) fn renew_visibility(&mut self) {
+        if self.ready_at.is_some() && self.speech.is_taken("renew") {
+            self.renewing.want(self.control.borrow().is_invisible);
+        }
+    }
+
     /// Renews the token of this socket.
     pub(super) fn renew(&mut self, due: Due, sockets: &mut Sockets) {
         let Some(node) = self.status.lock().node_id.clone() else { return self.renewing.stop() };
         let outcome = match due {
-            Due::Attempt => return self.renewing.begin(self.shared.api.clone(), node),
+            Due::Attempt => {
+                let is_invisible = self.control.borrow().is_invisible;
+                return self.renewing.begin(self.shared.api.clone(), node, is_invisible);
+            }
             Due::Attempted(outcome) => outcome,
         };
         match self.renewing.attempted(&node, outcome) {

@@ -288,6 +288,7 @@ fn who_handles_going_and_is_attached_can_be_handed_over() {
         socket,
         user: user(name),
         ends_at: ends_at(socket.serial),
+        is_invisible: false,
     };
     let expected = |of: &[(SocketId, &str)]| {
         let mut all: Vec<_> = of.iter().map(|(socket, name)| movable(*socket, name)).collect();
@@ -313,6 +314,7 @@ fn g8_a_socket_lasts_as_long_as_a_newer_token_of_the_same_user_and_workspace() {
         workspace: workspace.parse().unwrap(),
         user: user(name),
         ends_at: later,
+        is_invisible: false,
     };
     let own = fixture.workspace.id.as_str().to_owned();
     for (ticket, answer) in [

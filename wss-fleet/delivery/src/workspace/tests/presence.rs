@@ -126,6 +126,52 @@ fn g16_users_are_announced_in_batches_and_only_if_they_change() {
 }
 
 #[test]
+fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
+    let mut fixture = Fixture::linked();
+    let c = channel(1);
+    let alice = fixture.attach_as("alice", None, true);
+    fixture.load("alice", &[&c]);
+    let workspace = fixture.workspace.id.clone();
+    let renew = |is_invisible| {
+        let (workspace, user) = (workspace.clone(), user("alice"));
+        let ticket = Some(Renewal { workspace, user, ends_at: ends_at(1), is_invisible });
+        Input::Renew { socket: alice, reference: None, ticket }
+    };
+    fixture.after(A_MOMENT);
+    assert_eq!(fixture.announced(), []);
+    let tells = [
+        ClientFrame::Typing(model::LogId::from(&c)),
+        ClientFrame::Got { channel_id: c.clone(), up_to: MessageId::MAX },
+    ];
+    let says = |fixture: &mut Fixture| -> usize {
+        let mut effects = 0;
+        for frame in &tells {
+            fixture.input(Input::Said { socket: alice, frame: frame.clone() });
+            effects += fixture.effects.len();
+        }
+        fixture.after(limits::RECEIPTS_EVERY);
+        effects + fixture.effects.len()
+    };
+    assert_eq!(says(&mut fixture), 0);
+    assert!(fixture.workspace.movable()[0].is_invisible, "on the next node, too");
+    // Another socket shows them: it is for the client to be invisible on each.
+    let other = fixture.attach("alice", &[&c]);
+    fixture.after(A_MOMENT);
+    assert_eq!(fixture.announced(), [(true, named(&[("alice", Active)]))]);
+    fixture.input(Input::Detach(other));
+    fixture.after(limits::OFFLINE_GRACE);
+    assert_eq!(fixture.announced(), [(false, named(&[("alice", Offline)]))]);
+
+    fixture.input(renew(false));
+    fixture.after(A_MOMENT);
+    assert_eq!(fixture.announced(), [(true, named(&[("alice", Active)]))]);
+    assert_ne!(says(&mut fixture), 0);
+    fixture.input(renew(true));
+    fixture.after(limits::OFFLINE_GRACE);
+    assert_eq!(fixture.announced(), [(false, named(&[("alice", Offline)]))], "as if they had left");
+}
+
+#[test]
 fn g16_who_reconnects_within_the_grace_costs_and_shows_nothing() {
     let (mut fixture, alice) = Fixture::viewing();
     let bob = fixture.attach("bob", &[]);
