@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::going::HandOver;
 use crate::hub::Hub;
-use crate::presence;
+use crate::{known_channels, presence};
 
 /// Drains the node; returns when every socket is gone, or the grace period is over.
 pub(crate) async fn run(hub: &Arc<Hub>) {
@@ -28,6 +28,7 @@ pub(crate) async fn run(hub: &Arc<Hub>) {
     while hub.socket_count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(STEP).await;
     }
+    known_channels::look_once_more(hub).await;
     // Again: a renewal that was under way may have arrived after the first withdrawal.
     withdraw(hub).await;
     presence::withdraw(hub).await;

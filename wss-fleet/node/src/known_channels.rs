@@ -11,7 +11,7 @@ use model::{Channel, ChannelId, ErrorCode, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::hub::Hub;
 use crate::workspaces::Request;
@@ -78,11 +78,12 @@ impl KnownChannels {
         }
     }
 
-    /// Channels that must be read again, because something was delivered there.
-    fn due(&self) -> Vec<ChannelId> {
+    /// Channels that must be read again, because something was delivered there: all of them, or those whose
+    /// lease is over.
+    fn due(&self, all: bool) -> Vec<ChannelId> {
         let known = self.0.lock();
-        let due = known.iter().filter(|(_, known)| known.delivered.is_some() && !known.is_fresh());
-        due.map(|(id, _)| id.clone()).collect()
+        let is_due = |known: &Known| known.delivered.is_some() && (all || !known.is_fresh());
+        known.iter().filter(|(_, known)| is_due(known)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Channels whose members may have to be told.
@@ -112,27 +113,38 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        for due in hub.channels.due().chunks(CHANNELS_READ_MAX) {
-            let since = hub.now();
-            // What cannot be read stays due.
-            let found = read(&hub, hub.ports.channels.channels(due)).await.unwrap_or_default();
-            found.into_iter().for_each(|channel| hub.channels.put(channel, since));
+        look(&hub, false).await;
+    }
+}
+
+/// The same for all channels, because the node ends.
+pub(crate) async fn look_once_more(hub: &Hub) {
+    if tokio::time::timeout(ANNOUNCE_DEADLINE, look(hub, true)).await.is_err() {
+        warn!("some members may learn late of messages that this node delivered");
+    }
+}
+
+async fn look(hub: &Hub, all: bool) {
+    for due in hub.channels.due(all).chunks(CHANNELS_READ_MAX) {
+        let since = hub.now();
+        // What cannot be read stays due.
+        let found = read(hub, hub.ports.channels.channels(due)).await.unwrap_or_default();
+        found.into_iter().for_each(|channel| hub.channels.put(channel, since));
+    }
+    for (channel, delivered) in hub.channels.lacking() {
+        if heard(hub, &channel).await >= channel.members_version {
+            hub.channels.told(&channel.id, delivered);
+            continue;
         }
-        for (channel, delivered) in hub.channels.lacking() {
-            if heard(&hub, &channel).await >= channel.members_version {
+        let since = delivered.since.minus(ADDED_BEFORE);
+        let announced = announce(&hub.ports, &channel, since);
+        match tokio::time::timeout(ANNOUNCE_DEADLINE, announced).await {
+            Ok(Ok(members)) => {
+                info!(channel = %channel.id, members, "announced members whom nobody had announced");
                 hub.channels.told(&channel.id, delivered);
-                continue;
             }
-            let since = delivered.since.minus(ADDED_BEFORE);
-            let announced = announce(&hub.ports, &channel, since);
-            match tokio::time::timeout(ANNOUNCE_DEADLINE, announced).await {
-                Ok(Ok(members)) => {
-                    info!(channel = %channel.id, members, "announced members whom nobody had announced");
-                    hub.channels.told(&channel.id, delivered);
-                }
-                // In the next turn.
-                Ok(Err(_)) | Err(_) => break,
-            }
+            // In the next turn.
+            Ok(Err(_)) | Err(_) => break,
         }
     }
 }

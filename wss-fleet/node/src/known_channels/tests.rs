@@ -7,6 +7,7 @@ use protocol::publication::Publication;
 use serde_json::json;
 
 use super::*;
+use crate::drain;
 use crate::test_hub::{Client, TestHub};
 
 /// A channel that delivers first, with alice, whose client has just sent there.
@@ -80,6 +81,17 @@ async fn g13_an_addition_that_was_not_published_is_announced_once() {
     sends(&fixture, &mut alice, &channel).await;
     assert_eq!(additions(&mut alice).await, [[user("bob")]]);
     assert_eq!(additions(&mut alice).await, [[]; 0], "nothing was sent since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g13_a_node_that_ends_announces_before_it_does() {
+    let (fixture, mut alice, channel) = fixture().await;
+    add_bob(&fixture, &channel).await;
+    sends(&fixture, &mut alice, &channel).await;
+    drain::run(&fixture.hub).await;
+    let entries = fixture.hub.ports.bus.entries(&channel.workspace_id, None, 10).await.unwrap();
+    let last = entries.last().unwrap().publication.channel().unwrap().clone();
+    assert_eq!((last.members_version, last.also), (2, vec![user("bob")]));
 }
 
 #[tokio::test(start_paused = true)]
