@@ -91,6 +91,24 @@ pub enum Delivering {
         /// Up to which one.
         up_to: MessageId,
     },
+    /// A user begins to say to others up to where they have read a channel.
+    Shares {
+        /// The user.
+        user: UserId,
+        /// The channel.
+        channel: ChannelId,
+        /// Up to which message.
+        up_to: MessageId,
+    },
+    /// A node told a client how far a user has read a channel.
+    Read {
+        /// The user.
+        user: UserId,
+        /// The channel.
+        channel: ChannelId,
+        /// Up to which message.
+        up_to: MessageId,
+    },
     /// A user read the newest page of a channel.
     Page {
         /// The channel.
@@ -202,6 +220,7 @@ impl<'a> Judge<'a> {
     /// Follows each message, and checks what nodes say.
     fn go_through(&mut self) {
         let mut said: HashMap<(&UserId, &ChannelId), MessageId> = HashMap::new();
+        let mut shared: HashMap<(&UserId, &ChannelId), MessageId> = HashMap::new();
         let mut left = BTreeSet::new();
         for (index, (at, event)) in self.history.events.iter().enumerate() {
             if let Event::Leaves { client } = event {
@@ -258,15 +277,32 @@ impl<'a> Judge<'a> {
                 }
                 Delivering::Receipt { user, channel, up_to } => {
                     let said = said.get(&(user, channel)).copied();
-                    if said.is_none_or(|said| said < *up_to) {
-                        let what = format!(
-                            "{user} is said to have {channel} up to {up_to}, and said {said:?}"
-                        );
-                        self.verdict.note(Check::K16Accepted, what);
-                    }
+                    self.is_not_ahead("to have", (user, channel), *up_to, said);
+                }
+                Delivering::Shares { user, channel, up_to } => {
+                    let shared = shared.entry((user, channel)).or_insert(*up_to);
+                    *shared = (*shared).max(*up_to);
+                }
+                Delivering::Read { user, channel, up_to } => {
+                    let shared = shared.get(&(user, channel)).copied();
+                    self.is_not_ahead("to have read", (user, channel), *up_to, shared);
                 }
                 Delivering::Opened { .. } | Delivering::Page { .. } => {}
             }
+        }
+    }
+
+    /// A receipt is not ahead of what its user said.
+    fn is_not_ahead(
+        &mut self,
+        what: &str,
+        (user, channel): (&UserId, &ChannelId),
+        up_to: MessageId,
+        said: Option<MessageId>,
+    ) {
+        if said.is_none_or(|said| said < up_to) {
+            let what = format!("{user} is said {what} {channel} up to {up_to}, and said {said:?}");
+            self.verdict.note(Check::K16Accepted, what);
         }
     }
 

@@ -133,7 +133,9 @@ fn deliver(world: &World, work: &mut JoinSet<()>, rng: &SeededRng, until: Instan
         work.spawn(delivering::read(world.clone(), Arc::clone(room), rng.fork(), until));
     }
     for person in world.people().into_iter().filter(|_| !rooms.is_empty()) {
-        work.spawn(delivering::send(world.clone(), person, rng.fork(), until));
+        let (sending, sharing) = (Arc::clone(&person), person);
+        work.spawn(delivering::send(world.clone(), sending, rng.fork(), until));
+        work.spawn(delivering::share(world.clone(), sharing, rng.fork(), until));
     }
 }
 

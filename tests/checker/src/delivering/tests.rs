@@ -290,6 +290,22 @@ fn k16_nobody_says_stored_before_it_is() {
 }
 
 #[test]
+fn k16_nobody_is_said_to_have_read_what_they_did_not_share() {
+    let (user, channel) = (user("bob"), channel());
+    let shares =
+        |n: u64| Delivering::Shares { user: user.clone(), channel: channel.clone(), up_to: id(n) };
+    let read =
+        |n: u64| Delivering::Read { user: user.clone(), channel: channel.clone(), up_to: id(n) };
+    let mut pen = Pen::with_members();
+    pen.says(shares(2));
+    pen.says(shares(1));
+    pen.says(read(2));
+    pen.holds();
+    pen.says(read(3));
+    pen.breaks(Check::K16Accepted);
+}
+
+#[test]
 fn k16_a_receipt_is_not_ahead_of_what_a_device_said_and_got() {
     let got = |n: u64| Delivering::Got { client: ClientId(2), channel: channel(), up_to: id(n) };
     let receipt =

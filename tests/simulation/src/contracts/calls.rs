@@ -31,25 +31,54 @@ pub(super) async fn create_channel(
         "members": named.get(1..)?.iter().map(UserId::as_str).collect::<Vec<_>>(),
     });
     let user = space.users.get(creator)?;
+    let id = created(user, &body, rng, until).await?;
+    note_members(world, &id, &named);
+    Some(CreatedChannel { id, members, is_group: true })
+}
+
+/// Creates a DM of a contract, of the first two users of a workspace.
+pub(super) async fn create_dm(
+    world: &World,
+    space: &Arc<Space>,
+    contract: &str,
+    rng: &SeededRng,
+    until: Instant,
+) -> Option<CreatedChannel> {
+    let (one, other) = (space.users.first()?, space.users.get(1)?);
+    let body = serde_json::json!({
+        "type": "DM", "contract": contract, "members": [other.id.as_str()],
+    });
+    let id = created(one, &body, rng, until).await?;
+    note_members(world, &id, &[one.id.clone(), other.id.clone()]);
+    Some(CreatedChannel { id, members: vec![0, 1], is_group: false })
+}
+
+/// Repeats a call until it is answered.
+async fn created(
+    user: &User,
+    body: &serde_json::Value,
+    rng: &SeededRng,
+    until: Instant,
+) -> Option<ChannelId> {
     while Instant::now() < until {
         let made = call(user, Method::POST, "/channels", &body.to_string()).await;
         let made = made.ok().and_then(|body| serde_json::from_slice(&body).ok());
         let made: Option<serde_json::Value> = made;
-        let id = made.and_then(|made| made.get("channel_id")?.as_str()?.parse().ok());
-        let Some(id): Option<ChannelId> = id else {
-            sleep(rng.ms(200..=1_500)).await;
-            continue;
-        };
-        for user in named {
-            let (channel, change) = (id.clone(), Change::Add);
-            let started =
-                Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
-            world.recorder.note(started);
-            world.recorder.note(Event::ChangeReturned { channel, user, change });
+        if let Some(id) = made.and_then(|made| made.get("channel_id")?.as_str()?.parse().ok()) {
+            return Some(id);
         }
-        return Some(CreatedChannel { id, members, is_group: true });
+        sleep(rng.ms(200..=1_500)).await;
     }
     None
+}
+
+fn note_members(world: &World, channel: &ChannelId, users: &[UserId]) {
+    for user in users {
+        let (channel, user, change) = (channel.clone(), user.clone(), Change::Add);
+        let started = Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
+        world.recorder.note(started);
+        world.recorder.note(Event::ChangeReturned { channel, user, change });
+    }
 }
 
 /// Makes a call that the client library does not have.

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use checker::{Change, Delivering as Noted, Event};
 use client::Delivery;
+use http::Method;
 use memory::SeededRng;
-use model::{ChannelId, Direction, LogId, MessageText, UserId, WorkspaceId, limits};
+use model::{
+    ChannelId, Direction, Epoch, LogId, MessageText, ReadMark, UserId, WorkspaceId, limits,
+};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::calls::create_channel;
+use super::calls::{call, create_channel, create_dm};
 use crate::person::Person;
 use crate::work;
 use crate::world::{CreatedChannel, Space, World};
@@ -59,9 +63,12 @@ impl Rooms {
 pub(crate) async fn open(world: &World, rng: &SeededRng) {
     let until = Instant::now() + OPENING;
     for space in world.spaces() {
+        let mut made = Vec::new();
         for _ in 0..world.plan.delivering_rooms {
-            let made = create_channel(world, &space, "deliver_first", rng, until).await;
-            let Some(channel) = made else { continue };
+            made.push(create_channel(world, &space, CONTRACT, rng, until).await);
+        }
+        made.push(create_dm(world, &space, CONTRACT, rng, until).await);
+        for channel in made.into_iter().flatten() {
             note(world, Noted::Opened { channel: channel.id.clone() });
             let space = Arc::clone(&space);
             world.rooms.0.lock().push(Arc::new(Room { space, channel }));
@@ -133,6 +140,10 @@ async fn die(
 pub(crate) async fn change(world: World, room: Arc<Room>, rng: SeededRng, until: Instant) {
     let Some(every) = world.plan.change_every_ms.clone() else { return };
     let Room { space, channel } = &*room;
+    // The members of a DM never change.
+    if !channel.is_group {
+        return;
+    }
     while Instant::now() < until {
         sleep(rng.ms(every.clone()) * 2).await;
         let victims = channel.members.get(1..).unwrap_or_default();
@@ -168,6 +179,45 @@ pub(crate) async fn read(world: World, room: Arc<Room>, rng: SeededRng, until: I
     }
 }
 
+/// Says to the other members now and then how far a person has read, until `until`.
+pub(crate) async fn share(world: World, person: Arc<Person>, rng: SeededRng, until: Instant) {
+    while Instant::now() < until {
+        sleep(rng.ms(SHARE_EVERY_MS)).await;
+        let rooms = world.rooms.of(&person.user);
+        let Some(room) = rng.pick(&rooms) else { return };
+        let channel = room.channel.id.clone();
+        let seen = person.client.timeline(&channel).ids();
+        let newest: Vec<_> = seen.into_iter().rev().take(6).collect();
+        let Some(up_to) = rng.pick(&newest).copied() else { continue };
+        let Some(user) = room.space.users.iter().find(|user| user.id == person.user) else {
+            return;
+        };
+        let shared = rng.one_in(2);
+        if shared {
+            let (user, channel) = (person.user.clone(), channel.clone());
+            note(&world, Noted::Shares { user, channel, up_to });
+        }
+        let mark = json!({
+            "channel_id": channel.as_str(), "up_to": up_to.to_string(), "share": shared,
+        });
+        let body = json!({ "marks": [mark] }).to_string();
+        // One that fails is said again with the next.
+        let Ok(answer) = call(user, Method::POST, "/read", &body).await else { continue };
+        if let Some(mark) = mark_in(&answer) {
+            let user = person.user.clone();
+            world.recorder.note(Event::Marked { user, channel, mark });
+        }
+    }
+}
+
+/// The only mark of an answer.
+fn mark_in(answer: &[u8]) -> Option<ReadMark> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let mark = answer.get("marks")?.get(0)?;
+    let epoch = Epoch::new(mark.get("epoch")?.as_u64()?)?;
+    Some(ReadMark { epoch, up_to: mark.get("up_to")?.as_str()?.parse().ok()? })
+}
+
 /// What outboxes still have to send.
 pub(crate) fn wrong(world: &World) -> Vec<String> {
     let ids = world.rooms.ids();
@@ -183,6 +233,9 @@ pub(crate) fn wrong(world: &World) -> Vec<String> {
     wrong
 }
 
+const CONTRACT: &str = "deliver_first";
 const OPENING: Duration = Duration::from_secs(5);
+/// The pause between two marks that a person sets.
+const SHARE_EVERY_MS: std::ops::RangeInclusive<u64> = 1_500..=5_000;
 /// The pause between two readings of a page.
 const PAGES_EVERY_MS: std::ops::RangeInclusive<u64> = 1_500..=6_000;

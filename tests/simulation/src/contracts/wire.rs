@@ -206,8 +206,8 @@ impl Recorded {
                 self.accepted(reference);
                 self.answered(Some(reference));
             }
-            Some(ServerFrame::Receipts { channel_id, delivered, archived, .. }) => {
-                self.told(&channel_id, delivered, archived);
+            Some(ServerFrame::Receipts { channel_id, delivered, read, archived }) => {
+                self.told(&channel_id, delivered, read, archived);
             }
             Some(ServerFrame::Refused(refused)) => match refused.channel_id {
                 Some(channel) => self.note(Meeting::NotJoined { socket, channel }),
@@ -234,6 +234,7 @@ impl Recorded {
         &mut self,
         channel: &ChannelId,
         delivered: Vec<(UserId, MessageId)>,
+        read: Vec<(UserId, MessageId)>,
         archived: Vec<MessageId>,
     ) {
         let Some(truth) = self.wire.truth.clone() else { return };
@@ -243,6 +244,9 @@ impl Recorded {
                 let channel = channel.clone();
                 self.note_delivering(Delivering::Receipt { user, channel, up_to });
             }
+        }
+        for (user, up_to) in read {
+            self.note_delivering(Delivering::Read { user, channel: channel.clone(), up_to });
         }
         for id in archived {
             let (channel, is_stored) = (channel.clone(), truth.is_stored(channel, id));
