@@ -25,6 +25,8 @@ struct Known {
     read_at: (Instant, Timestamp),
     channel: Channel,
     delivered: Option<Delivered>,
+    /// Not announced before, because that failed.
+    retry_at: Option<Instant>,
 }
 
 /// Messages were delivered to the members of a version that may have been outdated.
@@ -33,6 +35,21 @@ struct Delivered {
     members_version: u64,
     /// When the channel was read before that: this version was not outdated then.
     since: Timestamp,
+    /// When the last one was.
+    last_at: Instant,
+}
+
+/// When a read of the store began.
+#[derive(Debug, Clone, Copy)]
+struct ReadSince {
+    at: Instant,
+    by_clock: Timestamp,
+}
+
+impl ReadSince {
+    fn now(hub: &Hub) -> Self {
+        Self { at: Instant::now(), by_clock: hub.now() }
+    }
 }
 
 impl Known {
@@ -52,17 +69,22 @@ impl KnownChannels {
         known.get(id).filter(|known| known.is_fresh()).map(|known| known.channel.clone())
     }
 
-    /// Keeps a channel that was read after `since`.
-    fn put(&self, channel: Channel, since: Timestamp) {
+    /// Keeps a channel that was read between `since` and now.
+    fn put(&self, channel: Channel, since: ReadSince) {
         let mut known = self.0.lock();
         if known.len() >= KNOWN_MAX {
             known.retain(|_, known| known.is_fresh() || known.delivered.is_some());
         }
-        let before = known.remove(&channel.id).and_then(|known| known.delivered);
+        let before = known.remove(&channel.id);
+        let (delivered, retry_at) =
+            before.map_or((None, None), |known| (known.delivered, known.retry_at));
         if known.len() < KNOWN_MAX {
-            let (id, read_at) = (channel.id.clone(), (Instant::now(), since));
-            let read = Known { read_at, channel, delivered: before };
-            known.insert(id, Known { delivered: read.lacking(), ..read });
+            let (id, read_at) = (channel.id.clone(), (Instant::now(), since.by_clock));
+            let read = Known { read_at, channel, delivered, retry_at };
+            // A delivery while it was read is not covered by it.
+            let is_later = delivered.is_some_and(|was| was.last_at >= since.at);
+            let delivered = delivered.filter(|_| is_later).or(read.lacking());
+            known.insert(id, Known { delivered, ..read });
         }
     }
 
@@ -70,10 +92,12 @@ impl KnownChannels {
     /// more when the lease is over ([`run`]): the bus may not have taken a change since.
     pub(crate) fn delivered(&self, id: &ChannelId, members_version: u64) {
         if let Some(known) = self.0.lock().get_mut(id) {
-            let new = Delivered { members_version, since: known.read_at.1 };
+            let new =
+                Delivered { members_version, since: known.read_at.1, last_at: Instant::now() };
             known.delivered = Some(known.delivered.map_or(new, |was| Delivered {
                 members_version: was.members_version.min(members_version),
                 since: was.since.min(new.since),
+                last_at: new.last_at,
             }));
         }
     }
@@ -88,10 +112,15 @@ impl KnownChannels {
 
     /// Channels whose members may have to be told.
     fn lacking(&self) -> Vec<(Channel, Delivered)> {
-        let known = self.0.lock();
-        let lacking =
-            known.values().filter_map(|known| Some((known.channel.clone(), known.lacking()?)));
-        lacking.collect()
+        let (known, now) = (self.0.lock(), Instant::now());
+        let due = known.values().filter(|known| known.retry_at.is_none_or(|at| at <= now));
+        due.filter_map(|known| Some((known.channel.clone(), known.lacking()?))).collect()
+    }
+
+    fn failed(&self, id: &ChannelId) {
+        if let Some(known) = self.0.lock().get_mut(id) {
+            known.retry_at = Some(Instant::now() + limits::VIEW_LEASE);
+        }
     }
 
     fn told(&self, id: &ChannelId, told: Delivered) {
@@ -126,13 +155,14 @@ pub(crate) async fn look_once_more(hub: &Hub) {
 
 async fn look(hub: &Hub, all: bool) {
     for due in hub.channels.due(all).chunks(CHANNELS_READ_MAX) {
-        let since = hub.now();
+        let since = ReadSince::now(hub);
         // What cannot be read stays due.
         let found = read(hub, hub.ports.channels.channels(due)).await.unwrap_or_default();
         found.into_iter().for_each(|channel| hub.channels.put(channel, since));
     }
     for (channel, delivered) in hub.channels.lacking() {
-        if heard(hub, &channel).await >= channel.members_version {
+        let heard = tokio::time::timeout(limits::PUBLISH_DEADLINE, heard(hub, &channel)).await;
+        if heard.is_ok_and(|version| version >= channel.members_version) {
             hub.channels.told(&channel.id, delivered);
             continue;
         }
@@ -143,8 +173,7 @@ async fn look(hub: &Hub, all: bool) {
                 info!(channel = %channel.id, members, "announced members whom nobody had announced");
                 hub.channels.told(&channel.id, delivered);
             }
-            // In the next turn.
-            Ok(Err(_)) | Err(_) => break,
+            Ok(Err(_)) | Err(_) => hub.channels.failed(&channel.id),
         }
     }
 }
@@ -172,7 +201,7 @@ pub(crate) async fn channel(
             Err(ErrorCode::ChannelNotFound)
         };
     }
-    let since = hub.now();
+    let since = ReadSince::now(hub);
     let found = read(hub, hub.ports.channels.channels(std::slice::from_ref(id))).await?;
     let is_ours = |found: &Channel| found.workspace_id == *workspace;
     let found = found.into_iter().find(is_ours).ok_or(ErrorCode::ChannelNotFound)?;

@@ -7,7 +7,8 @@ use crate::app::Ports;
 use crate::error::StoreError;
 
 /// Publishes who became a member after `since`, by the clock of the calls that added them, and returns how
-/// many. Clients that heard of it before hear it again; nodes read the members.
+/// many. Clients that heard of it before hear it again. Nodes read the members, also if nobody became one, as
+/// when a removal was lost, or an addition whose rows are older.
 ///
 /// # Errors
 /// [`StoreError`]. Repeating it is safe.
@@ -31,7 +32,10 @@ pub async fn announce(
             break;
         }
     }
-    for users in added.chunks(limits::ADD_MEMBERS_MAX) {
+    let nobody: &[UserId] = &[];
+    let batches = added.chunks(limits::ADD_MEMBERS_MAX);
+    let batches = batches.chain(added.is_empty().then_some(nobody));
+    for users in batches {
         let id = PublicationId::mint(ports.clock.now(), ports.randomness.bits());
         let (change, version) = (ChannelChange::MembersAdded, channel.members_version);
         // Without the changes that nodes could apply: there may have been others.
