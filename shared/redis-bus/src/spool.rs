@@ -169,8 +169,8 @@ impl Spool for RedisBus {
         workspace: &WorkspaceId,
         channel: &ChannelId,
     ) -> Result<Vec<SpoolEntry>, BusError> {
-        let mut cmd = redis::cmd("ZRANGE");
-        cmd.arg(codec::waiting_key(workspace, channel)).arg(0).arg(limits::SPOOL_CHANNEL_MAX);
+        let (index, mut cmd) = (codec::waiting_key(workspace, channel), redis::cmd("ZRANGE"));
+        cmd.arg(&index).arg(0).arg(limits::SPOOL_CHANNEL_MAX);
         let ids: Vec<String> = self.ask(cmd).await?;
         if ids.len() > limits::SPOOL_CHANNEL_MAX {
             return Err(BusError::Refused("too much waits to be stored".into()));
@@ -179,7 +179,7 @@ impl Spool for RedisBus {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(limits::SPOOL_READ_ENTRIES_MAX) {
             let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
-            let request = Request::of_script(&WAITING, WAITING_TEXT, &[&spool], &ids).reading();
+            let request = Request::of_script(&WAITING, WAITING_TEXT, &[&spool, &index], &ids);
             let elements: Vec<Value> = self.commands().query(&request).await.map_err(bus_error)?;
             found.extend(elements.iter().filter_map(entry));
         }
