@@ -37,7 +37,7 @@ async fn g8_a_renewed_socket_ends_with_the_newer_token(environment: Environment)
     renewed.say(&renew).await.unwrap();
     let is_answer = |frame: &ServerFrame| matches!(frame, ServerFrame::Renewed { .. });
     let answer = renewed.frame_within(SOON, is_answer).await;
-    let Some(ServerFrame::Renewed { reference: Some(7), expires_at }) = answer else {
+    let Some(ServerFrame::Renewed { reference: Some(7), expires_at, .. }) = answer else {
         panic!("{answer:?}")
     };
     let left = expires_at.since(newer.server_now());

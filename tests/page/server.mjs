@@ -22,6 +22,8 @@ export class FakeServer {
   /** Overrides an answer with `[status, body]`, or a promise of it; undefined keeps the usual. */
   instead = () => undefined;
   resumed = false;
+  /** Whether `ready` says that the user is invisible. */
+  isInvisible = false;
   /** What `ready` says that the node takes, and the frames that came after `hello`. */
   accepts = ["ping", "typing", "view", "idle"];
   /** The answer to every `/channels/{id}/members`. */
@@ -99,8 +101,8 @@ export class FakeServer {
         this.push({ type: "pong", cursor: "c-pong", server_time, fresh: true });
       return;
     }
-    const { resumed, accepts } = this;
-    const identity = { node_id: "N1", cursor: "c1", resumed, accepts };
+    const { resumed, accepts, isInvisible: invisible } = this;
+    const identity = { node_id: "N1", cursor: "c1", resumed, accepts, ...(invisible && { invisible }) };
     this.push({ type: "ready", ...identity, server_time, tick_ms: 15_000 });
   }
 

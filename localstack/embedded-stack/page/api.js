@@ -140,7 +140,11 @@ export class Api {
   }
 
   markRead(marks) {
-    return this.request("POST", "/read", { body: { marks } });
+    // Who is invisible shows nobody how far they have read.
+    const body = this.asksInvisible()
+      ? { marks: marks.map((mark) => ({ ...mark, share: false })) }
+      : { marks };
+    return this.request("POST", "/read", { body });
   }
 
   postMessage(body) {

@@ -73,7 +73,7 @@ export class Core {
         this.presence.attached(session);
         this.screen.attached();
         this.idle.attached();
-        this.invisible.attached();
+        this.invisible.attached(frame);
         this.meetings.attached(session);
         this.deliveries.attached(session);
         this.got.attached(session);
@@ -86,7 +86,15 @@ export class Core {
     this.screen = new Screen(this.connection, ({ users }) => this.presence.viewed(users));
     this.idle = new Idle(this.connection);
     const invisibleKey = `inkwire.invisible.${workspaceId}.${userId}`;
-    this.invisible = new Invisible(this.api, this.connection, storages.local, invisibleKey);
+    // The node passed on nothing of what this page said that it has.
+    const becameVisible = () => this.got.again();
+    this.invisible = new Invisible(
+      this.api,
+      this.connection,
+      storages.local,
+      invisibleKey,
+      becameVisible,
+    );
     this.typing = new Typing(this.store, this.connection);
     this.meetings = new Meetings(this.store, this.connection, this.api.clock, {
       arrived: (message) => this.typing.onMessage(message),

@@ -33,11 +33,16 @@ export class Got {
   }
 
   attached({ signal }) {
-    this.#said.clear();
     signal.addEventListener("abort", () => {
       clearTimeout(this.#timer);
       this.#timer = null;
     });
+    this.again();
+  }
+
+  /** Nobody may have heard what was said. */
+  again() {
+    this.#said.clear();
     this.all();
   }
 

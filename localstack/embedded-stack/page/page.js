@@ -180,6 +180,10 @@ class Page {
     addEventListener("keydown", (event) => this.#onKey(event));
     addEventListener("storage", ({ key }) => {
       if (key === this.#store.unread.marksKey) this.#store.unread.readElsewhere();
+      if (key === this.#core.invisible.key) {
+        this.#core.invisible.readElsewhere();
+        appearOffline.checked = this.#core.invisible.wanted;
+      }
     });
     // The fragment of the address names the open channel: this link must not change it.
     byId("skip").addEventListener("click", (event) => {

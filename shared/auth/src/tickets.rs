@@ -137,6 +137,14 @@ mod tests {
     use crate::tokens::{JwtTokens, TokenConfig, TokenSigner};
     use messaging::ports::{TokenError, TokenVerifier};
 
+    #[test]
+    fn g16_a_ticket_says_whether_the_user_is_invisible() {
+        for is_invisible in [false, true] {
+            let ticket = Ticket { is_invisible, ..ticket() };
+            assert_eq!(tickets(NEW).read(&tickets(NEW).issue(&ticket)), Ok(ticket));
+        }
+    }
+
     const OLD: &str = "old-secret-old-secret-old-secret";
     const NEW: &str = "new-secret-new-secret-new-secret";
 

@@ -295,9 +295,10 @@ impl Client {
         self.control.send_modify(|control| control.is_idle = is_idle);
     }
 
-    /// Makes the user invisible on this client, or visible again: others see them as offline while they are
-    /// invisible on all of theirs, or away from the others. Meanwhile nobody hears that they type, or what
-    /// was delivered to them here. What they send, and read marks that they share, tell on them.
+    /// Makes the user invisible on this client's socket, or visible again: others see them as offline while
+    /// every socket of theirs is invisible. Meanwhile nobody hears that they type here, or what was delivered
+    /// to them here. What they send tells on them, and so do read marks that they share: use
+    /// [`Api::mark_read_privately`].
     pub fn set_invisible(&self, is_invisible: bool) {
         self.control.send_modify(|control| control.is_invisible = is_invisible);
     }

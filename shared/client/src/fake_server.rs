@@ -246,6 +246,7 @@ pub(crate) fn ready(cursor: &str, resumed: bool) -> ServerFrame {
         accepts: Vec::new(),
         tick: TICK,
         server_time: at(0),
+        invisible: false,
     })
 }
 

@@ -51,6 +51,14 @@ impl Gots {
         }
     }
 
+    /// Nobody heard what was told: tells it again.
+    pub(crate) fn tell_again(&mut self) {
+        for (channel, (id, _)) in std::mem::take(&mut self.told) {
+            let newest = self.untold.entry(channel).or_insert(id);
+            *newest = id.max(*newest);
+        }
+    }
+
     /// What to say now: the newest of each channel, a few channels at a time.
     pub(crate) fn frames(
         &mut self,
@@ -138,6 +146,15 @@ mod tests {
         gots.note(&channel, id(4));
         assert_eq!(gots.frames(now + EVERY, |_| Telling::Never), []);
         assert_eq!(gots.due_at(now + EVERY, always), None, "forgotten");
+    }
+
+    #[test]
+    fn what_nobody_heard_is_told_again() {
+        let (mut gots, now) = (Gots::default(), Instant::now());
+        gots.note(&general(), id(3));
+        gots.frames(now, always);
+        gots.tell_again();
+        assert_eq!(gots.frames(now + EVERY, always), [got(&general(), 3)]);
     }
 
     #[test]

@@ -158,6 +158,8 @@ pub enum ServerFrame {
         reference: Option<u64>,
         /// When the new token expires.
         expires_at: Timestamp,
+        /// Whether the user is invisible on this socket from now on.
+        invisible: bool,
     },
     /// A frame of a type that this version does not know.
     Unknown {
@@ -187,6 +189,8 @@ pub struct Ready {
     pub tick: Duration,
     /// The node's clock.
     pub server_time: Timestamp,
+    /// Whether the user is invisible on this socket.
+    pub invisible: bool,
 }
 
 impl Ready {
@@ -196,6 +200,7 @@ impl Ready {
             accepts: &self.accepts,
             connection_id: self.connection_id.as_str(),
             cursor: &self.cursor,
+            invisible: self.invisible,
             node_id: self.node_id.as_str(),
             resumed: self.resumed,
             server_time: self.server_time.unix_ms(),
@@ -215,6 +220,8 @@ struct ReadyWire<'a> {
     accepts: &'a [String],
     connection_id: &'a str,
     cursor: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    invisible: bool,
     node_id: &'a str,
     resumed: bool,
     server_time: u64,
@@ -286,7 +293,9 @@ impl ServerFrame {
                 receipts::frame(channel_id, delivered, read, archived)
             }
             Self::Going(going) => going.json(),
-            Self::Renewed { reference, expires_at } => renewed(*reference, *expires_at),
+            Self::Renewed { reference, expires_at, invisible } => {
+                renewed(*reference, *expires_at, *invisible)
+            }
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
@@ -312,10 +321,13 @@ fn resync(reason: &str, delay_ms: u64, channels: Option<&[ChannelId]>) -> Value 
     frame
 }
 
-fn renewed(reference: Option<u64>, expires_at: Timestamp) -> Value {
+fn renewed(reference: Option<u64>, expires_at: Timestamp, invisible: bool) -> Value {
     let mut frame = json!({ "type": "renewed", "expires_at": expires_at.unix_ms() });
     if let (Some(reference), Some(fields)) = (reference, frame.as_object_mut()) {
         fields.insert("ref".to_owned(), reference.into());
+    }
+    if let Some(fields) = frame.as_object_mut().filter(|_| invisible) {
+        fields.insert("invisible".to_owned(), true.into());
     }
     frame
 }

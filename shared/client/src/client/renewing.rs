@@ -19,14 +19,16 @@ use crate::rest::{Api, Assignment};
 pub(super) struct Renewing {
     /// When the token of the socket ends; `None` if nobody knows, or there is no other.
     ends_at: Option<Timestamp>,
-    /// When the next attempt begins.
-    due_at: Option<Instant>,
-    /// When the last one began.
+    /// When a newer token is to be fetched.
+    token_due_at: Option<Instant>,
+    /// When a ticket is to be fetched that makes the user invisible, or visible.
+    wish_due_at: Option<Instant>,
+    /// When the last attempt began.
     begun_at: Option<Instant>,
-    /// Whether the user is invisible, by the ticket of the socket.
+    /// Attempts since the node last said whether the user is invisible.
+    attempts: u32,
+    /// What it said.
     is_invisible: bool,
-    /// The same by the last attempt's.
-    is_asked_invisible: bool,
     /// The attempt under way; at most one.
     attempt: JoinSet<Result<Renewal, ApiError>>,
 }
@@ -52,28 +54,36 @@ pub(super) enum Renewed {
 
 impl Renewing {
     /// A socket's ticket was made with the token that ends then.
-    pub(super) const fn ticket(&mut self, ends_at: Option<Timestamp>, is_invisible: bool) {
-        (self.ends_at, self.is_invisible) = (ends_at, is_invisible);
+    pub(super) const fn ticket(&mut self, ends_at: Option<Timestamp>) {
+        self.ends_at = ends_at;
     }
 
-    /// The node took the last attempt's ticket, whose token ends then.
+    /// The node took a newer token, which ends then.
     pub(super) fn renewed(&mut self, ends_at: Timestamp) {
-        self.ticket(self.ends_at.and(Some(ends_at)), self.is_asked_invisible);
+        self.ends_at = self.ends_at.and(Some(ends_at));
     }
 
-    /// Makes an attempt due if the socket's ticket says otherwise. To be called after [`Renewing::plan`].
+    /// The node said whether the user is invisible on the socket. Returns whether they have become visible.
+    pub(super) const fn is_seen(&mut self, is_invisible: bool) -> bool {
+        let was_invisible = self.is_invisible;
+        (self.is_invisible, self.attempts) = (is_invisible, 0);
+        was_invisible && !is_invisible
+    }
+
+    /// Makes an attempt due if the node said otherwise. Each attempt waits twice as long as the last one for
+    /// its answer.
     pub(super) fn want(&mut self, is_invisible: bool) {
-        if is_invisible != self.is_invisible && self.attempt.is_empty() {
-            let at = self.begun_at.map_or_else(Instant::now, |at| at + ATTEMPTS_APART);
-            self.due_at = Some(self.due_at.map_or(at, |due_at| due_at.min(at)));
-        }
+        self.wish_due_at = (is_invisible != self.is_invisible).then(|| {
+            let apart = ATTEMPTS_APART * 2_u32.pow(self.attempts.min(DOUBLINGS_MAX));
+            self.begun_at.map_or_else(Instant::now, |at| at + apart)
+        });
     }
 
     /// Plans the next attempt, of a socket whose node takes `renew`: after half to three quarters of
     /// what is left, so that some attempts may fail, and clients that came together do not renew
     /// together.
     pub(super) fn plan(&mut self, api: &Api, backoff: &mut Backoff) {
-        self.due_at = self.ends_at.map(|ends_at| {
+        self.token_due_at = self.ends_at.map(|ends_at| {
             let half = ends_at.since(api.server_now()) / 2;
             Instant::now() + half.max(ATTEMPTS_APART) + backoff.jitter(half).min(half / 2)
         });
@@ -81,7 +91,8 @@ impl Renewing {
 
     /// The socket has ended.
     pub(super) fn stop(&mut self) {
-        (self.due_at, self.attempt) = (None, JoinSet::new());
+        (self.token_due_at, self.wish_due_at) = (None, None);
+        self.attempt = JoinSet::new();
     }
 
     /// Waits until something is to be done.
@@ -89,7 +100,8 @@ impl Renewing {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn due(&mut self) -> Due {
-        let due_at = self.due_at.filter(|_| self.attempt.is_empty());
+        let due_at = self.token_due_at.into_iter().chain(self.wish_due_at).min();
+        let due_at = due_at.filter(|_| self.attempt.is_empty());
         tokio::select! {
             Some(done) = self.attempt.join_next() => match done {
                 Ok(renewal) => Due::Attempted(renewal),
@@ -105,10 +117,14 @@ impl Renewing {
 
     /// Begins an attempt.
     pub(super) fn begin(&mut self, api: Api, node: NodeId, is_invisible: bool) {
-        (self.due_at, self.begun_at) = (None, Some(Instant::now()));
-        self.is_asked_invisible = is_invisible;
+        let now = Instant::now();
+        let needs_token = self.token_due_at.is_some_and(|at| at <= now);
+        (self.token_due_at, self.wish_due_at) = (None, None);
+        (self.begun_at, self.attempts) = (Some(now), self.attempts.saturating_add(1));
         self.attempt.spawn(async move {
-            api.newer_token().await?;
+            if needs_token {
+                api.newer_token().await?;
+            }
             Ok((api.renewal(&node, is_invisible).await?, api.token_ends_at().await))
         });
     }
@@ -125,7 +141,7 @@ impl Renewing {
                 Some(Renewed::Say(ClientFrame::Renew(RenewFrame { reference, ticket })))
             }
             Ok((Assignment { target, .. }, ends_at)) => {
-                self.ticket(ends_at, self.is_asked_invisible);
+                self.ticket(ends_at);
                 let (node_id, url, ticket) = (target.node_id, target.url, target.ticket);
                 Some(Renewed::Move(Going { node_id, url, ticket, by: Duration::ZERO }))
             }
@@ -141,3 +157,38 @@ impl Renewing {
 const REFERENCE: u64 = 0;
 /// The least time between two attempts.
 const ATTEMPTS_APART: Duration = Duration::from_secs(1);
+/// The most time between two attempts is a minute.
+const DOUBLINGS_MAX: u32 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds until an attempt is due; `None` if none is.
+    fn due_in(renewing: &Renewing) -> Option<u64> {
+        renewing.wish_due_at.map(|at| at.saturating_duration_since(Instant::now()).as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_is_made_known_until_the_node_says_so_and_ever_more_seldom() {
+        let mut renewing = Renewing::default();
+        renewing.want(false);
+        assert_eq!(due_in(&renewing), None, "every socket is visible at first");
+        renewing.want(true);
+        assert_eq!(due_in(&renewing), Some(0));
+        for wait in [2, 4, 8, 16, 32, 64, 64] {
+            (renewing.begun_at, renewing.attempts) = (Some(Instant::now()), renewing.attempts + 1);
+            renewing.want(true);
+            assert_eq!(due_in(&renewing), Some(wait));
+        }
+        // Somebody changes their mind meanwhile: what the node says counts, not what was asked.
+        renewing.want(false);
+        assert_eq!(due_in(&renewing), None);
+        assert!(!renewing.is_seen(true));
+        renewing.want(false);
+        assert_eq!(due_in(&renewing), Some(1), "a second after the last attempt");
+        assert!(renewing.is_seen(false), "visible again");
+        renewing.want(false);
+        assert_eq!(due_in(&renewing), None);
+    }
+}

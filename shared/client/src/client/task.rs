@@ -127,7 +127,7 @@ impl Task {
                 };
                 match assigned.await {
                     Ok(assignment) => {
-                        self.renewing.ticket(api.token_ends_at().await, is_invisible);
+                        self.renewing.ticket(api.token_ends_at().await);
                         Ok(self.session.on_assigned(assignment))
                     }
                     Err(error) => {
@@ -272,8 +272,9 @@ impl Task {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
                 Some(self.on_resync(reason, *delay_ms))
             }
-            ServerFrame::Renewed { expires_at, .. } => {
+            ServerFrame::Renewed { expires_at, invisible, .. } => {
                 self.renewing.renewed(*expires_at);
+                self.is_seen(*invisible);
                 self.plan_renewal();
                 None
             }
@@ -408,6 +409,7 @@ impl Task {
         }
         self.plan_renewal();
         self.shared.gots.lock().socket_opened(self.lost_at);
+        self.is_seen(ready.invisible);
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {

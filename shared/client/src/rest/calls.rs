@@ -191,7 +191,16 @@ impl Api {
     /// `POST /read`, at most 20 marks; idempotent. Returns what each of their channels has now.
     pub async fn mark_read(&self, marks: &[NewReadMark]) -> Result<Vec<Marked>, ApiError> {
         let read = |body: MarksBody| body.marks.into_iter().map(Marked::read).collect();
-        self.typed(Method::POST, "/read", Some(&client::mark_read(marks)), read).await
+        self.typed(Method::POST, "/read", Some(&client::mark_read(marks, true)), read).await
+    }
+
+    /// The same, and nobody else is told.
+    pub async fn mark_read_privately(
+        &self,
+        marks: &[NewReadMark],
+    ) -> Result<Vec<Marked>, ApiError> {
+        let read = |body: MarksBody| body.marks.into_iter().map(Marked::read).collect();
+        self.typed(Method::POST, "/read", Some(&client::mark_read(marks, false)), read).await
     }
 
     /// `POST /channels/{channel_id}/unread`: this message and all after it are unread again.

@@ -30,6 +30,7 @@ fn ready(cursor: &str) -> ServerFrame {
         accepts: Vec::new(),
         tick: limits::TICK,
         server_time: Timestamp::from_unix_ms(0),
+        invisible: false,
     })
 }
 

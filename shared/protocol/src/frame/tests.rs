@@ -38,6 +38,7 @@ fn server_frames_survive_the_wire() {
             accepts: vec!["ping".into()],
             tick: Duration::from_millis(20_000),
             server_time: Timestamp::from_unix_ms(5),
+            invisible: false,
         }),
         ServerFrame::Message { cursor: "c".into(), message: message.clone(), lacks_text: false },
         ServerFrame::Channel {
@@ -90,8 +91,16 @@ fn answers_and_signals_survive_the_wire() {
     for frame in [
         ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
         ServerFrame::Going(going()),
-        ServerFrame::Renewed { reference: None, expires_at: Timestamp::from_unix_ms(5) },
-        ServerFrame::Renewed { reference: Some(7), expires_at: Timestamp::from_unix_ms(5) },
+        ServerFrame::Renewed {
+            reference: None,
+            expires_at: Timestamp::from_unix_ms(5),
+            invisible: false,
+        },
+        ServerFrame::Renewed {
+            reference: Some(7),
+            expires_at: Timestamp::from_unix_ms(5),
+            invisible: true,
+        },
         ServerFrame::Presence {
             users: vec![
                 (users[0].clone(), Presence::Idle),

@@ -28,6 +28,7 @@ impl ServerFrame {
                 accepts: wire.accepts,
                 tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
+                invisible: wire.invisible,
             })),
             "message" | "message_changed" => {
                 let PushedMessage { message, lacks_text } = wire.message?;
@@ -99,6 +100,9 @@ struct Wire {
     user_ids: Option<Vec<String>>,
     cursor: Option<String>,
     resumed: Option<bool>,
+    /// Absent from nodes that show everybody.
+    #[serde(default)]
+    invisible: bool,
     server_time: Option<u64>,
     message: Option<PushedMessage>,
     change: Option<String>,
@@ -194,6 +198,23 @@ impl Wire {
                 cursor: self.cursor,
                 channel_id: self.channel_id?.parse().ok()?,
             }),
+            "renewed" => Some(ServerFrame::Renewed {
+                reference: self.reference.as_u64(),
+                expires_at: Timestamp::from_unix_ms(self.expires_at.as_u64()?),
+                invisible: self.invisible,
+            }),
+            Going::KIND => Some(ServerFrame::Going(Going {
+                node_id: self.node_id?.parse().ok()?,
+                url: self.url.as_str()?.to_owned(),
+                ticket: self.ticket.as_str()?.to_owned(),
+                by: Duration::from_millis(self.by_ms.as_u64()?),
+            })),
+            _ => self.signal(),
+        }
+    }
+
+    fn signal(self) -> Option<ServerFrame> {
+        match self.kind.as_str() {
             "typing" => Some(ServerFrame::Typing {
                 log: log(self.channel_id, self.thread)?,
                 users: {
@@ -211,16 +232,6 @@ impl Wire {
                     self.archived.as_array()?.iter().map(parsed).collect::<Option<_>>()?
                 },
             }),
-            "renewed" => Some(ServerFrame::Renewed {
-                reference: self.reference.as_u64(),
-                expires_at: Timestamp::from_unix_ms(self.expires_at.as_u64()?),
-            }),
-            Going::KIND => Some(ServerFrame::Going(Going {
-                node_id: self.node_id?.parse().ok()?,
-                url: self.url.as_str()?.to_owned(),
-                ticket: self.ticket.as_str()?.to_owned(),
-                by: Duration::from_millis(self.by_ms.as_u64()?),
-            })),
             "presence" => Some(ServerFrame::Presence { users: presence::decode(&self.users)? }),
             "read" => Some(ServerFrame::Read {
                 log: log(self.channel_id, self.thread)?,

@@ -61,15 +61,16 @@ pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Va
     body
 }
 
-/// The body of `POST /read`.
+/// The body of `POST /read`. If it is not `shared`, nobody else is told (G14).
 #[must_use]
-pub fn mark_read(marks: &[NewReadMark]) -> Value {
+pub fn mark_read(marks: &[NewReadMark], shared: bool) -> Value {
     let mark = |NewReadMark { log, mark }: &NewReadMark| {
         given([
             ("channel_id", Some(log.channel_id.as_str().into())),
             ("thread", log.thread.map(|root| root.to_string().into())),
             ("up_to", Some(mark.up_to.to_string().into())),
             ("epoch", Some(mark.epoch.number().into())),
+            ("share", (!shared).then(|| false.into())),
         ])
     };
     json!({ "marks": marks.iter().map(mark).collect::<Vec<_>>() })

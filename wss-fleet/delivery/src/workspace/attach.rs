@@ -263,6 +263,7 @@ impl Workspace {
             accepts: ACCEPTED.map(str::to_owned).to_vec(),
             tick: limits::TICK,
             server_time: now,
+            invisible: attach.is_invisible,
         });
         (self.framing)(ready.encode())
     }

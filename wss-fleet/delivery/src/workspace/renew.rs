@@ -40,7 +40,8 @@ impl Workspace {
                     let key = attached.key;
                     self.note_presence(key, turn.now);
                 }
-                ServerFrame::Renewed { reference, expires_at: ends_at }
+                let (expires_at, invisible) = (ends_at, is_invisible);
+                ServerFrame::Renewed { reference, expires_at, invisible }
             }
             Err(code) => ServerFrame::Refused(Refused { reference, ..Refused::of(code) }),
         };

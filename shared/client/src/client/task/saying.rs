@@ -80,6 +80,13 @@ impl Task {
         }
     }
 
+    /// The node says whether the user is invisible. What it was told before passed nobody.
+    pub(super) fn is_seen(&mut self, is_invisible: bool) {
+        if self.renewing.is_seen(is_invisible) {
+            self.shared.gots.lock().tell_again();
+        }
+    }
+
     /// Sees to it that the socket's ticket says whether the user is invisible.
     pub(super) fn renew_visibility(&mut self) {
         if self.ready_at.is_some() && self.speech.is_taken("renew") {

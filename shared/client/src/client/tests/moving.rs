@@ -207,7 +207,8 @@ async fn g8_a_client_renews_its_token_before_it_ends() {
         assert_eq!(call.line, "GET /connect?renew=N1");
         assert!(call.token.ends_with(&format!(".{n}")), "with the newer token: {}", call.token);
         let expires_at = at(2_000 * (n as u64 + 1));
-        peer.send(&ServerFrame::Renewed { reference: Some(0), expires_at }).await;
+        let invisible = false;
+        peer.send(&ServerFrame::Renewed { reference: Some(0), expires_at, invisible }).await;
     }
 }
 

@@ -131,6 +131,7 @@ fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
     let c = channel(1);
     let alice = fixture.attach_as("alice", None, true);
     fixture.load("alice", &[&c]);
+    fixture.refreshed(&c, 1, &["alice"]);
     let workspace = fixture.workspace.id.clone();
     let renew = |is_invisible| {
         let (workspace, user) = (workspace.clone(), user("alice"));
@@ -141,18 +142,21 @@ fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
     assert_eq!(fixture.announced(), []);
     let tells = [
         ClientFrame::Typing(model::LogId::from(&c)),
-        ClientFrame::Got { channel_id: c.clone(), up_to: MessageId::MAX },
+        ClientFrame::Got { channel_id: c.clone(), up_to: MessageId::first_of(fixture.now) },
     ];
-    let says = |fixture: &mut Fixture| -> usize {
-        let mut effects = 0;
+    // Whether others hear that she types, and what she has.
+    let says = |fixture: &mut Fixture| -> (bool, bool) {
+        let mut effects = Vec::new();
         for frame in &tells {
             fixture.input(Input::Said { socket: alice, frame: frame.clone() });
-            effects += fixture.effects.len();
+            effects.append(&mut fixture.effects);
         }
         fixture.after(limits::RECEIPTS_EVERY);
-        effects + fixture.effects.len()
+        effects.append(&mut fixture.effects);
+        let types = effects.iter().any(|one| matches!(one, Effect::Signal(_)));
+        (types, effects.iter().any(|one| matches!(one, Effect::Got { .. })))
     };
-    assert_eq!(says(&mut fixture), 0);
+    assert_eq!(says(&mut fixture), (false, false));
     assert!(fixture.workspace.movable()[0].is_invisible, "on the next node, too");
     // Another socket shows them: it is for the client to be invisible on each.
     let other = fixture.attach("alice", &[&c]);
@@ -165,7 +169,7 @@ fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
     fixture.input(renew(false));
     fixture.after(A_MOMENT);
     assert_eq!(fixture.announced(), [(true, named(&[("alice", Active)]))]);
-    assert_ne!(says(&mut fixture), 0);
+    assert_eq!(says(&mut fixture), (true, true));
     fixture.input(renew(true));
     fixture.after(limits::OFFLINE_GRACE);
     assert_eq!(fixture.announced(), [(false, named(&[("alice", Offline)]))], "as if they had left");
