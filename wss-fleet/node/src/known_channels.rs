@@ -1,7 +1,7 @@
 //! What the node read lately of channels that clients asked about: their contract, whether they take
 //! messages, and the version of their membership.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use tracing::{info, warn};
 use crate::hub::Hub;
 use crate::workspaces::Request;
 
-/// Channels, each for [`limits::VIEW_LEASE`].
+/// Channels, each for [`limits::VIEW_LEASE`], in order of their ids: a simulated node repeats its calls exactly.
 #[derive(Debug, Default)]
-pub(crate) struct KnownChannels(Mutex<HashMap<ChannelId, Known>>);
+pub(crate) struct KnownChannels(Mutex<BTreeMap<ChannelId, Known>>);
 
 #[derive(Debug)]
 struct Known {
