@@ -148,7 +148,7 @@ async fn g16_who_is_invisible_is_seen_by_nobody(environment: Environment) {
     bob.until("back", |event| matches!(event, Event::Ready { after: Some(_), .. })).await;
     delivers(&alice, &channel, "still not?").await;
     bob.hears(&channel, "still not?").await;
-    // Had the node announced him, she would have heard of it before somebody who comes later.
+    // Presence comes in order: an announcement of bob would have reached alice before dave's.
     let _dave = cluster.person("dave").await;
     sees(&alice, "dave", Active, SEEN_WITHIN + STEP).await;
     assert_eq!(told_since_seen(&alice, "bob"), [], "a reconnect changes nothing");

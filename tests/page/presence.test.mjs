@@ -285,7 +285,7 @@ test("the wish is kept, and what fails is tried again", async (t) => {
   assert.equal(otherTab.wanted, false);
 });
 
-test("who is invisible shares no read marks", async (t) => {
+test("an invisible user shares no read marks", async (t) => {
   const server = new FakeServer(["general"]);
   const core = start(t);
   await until("live", () => core.connection.phase === "live");

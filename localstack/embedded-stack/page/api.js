@@ -140,7 +140,7 @@ export class Api {
   }
 
   markRead(marks) {
-    // Who is invisible shows nobody how far they have read.
+    // An invisible user does not share read marks.
     const body = this.asksInvisible()
       ? { marks: marks.map((mark) => ({ ...mark, share: false })) }
       : { marks };

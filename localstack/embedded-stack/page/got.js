@@ -40,7 +40,7 @@ export class Got {
     this.again();
   }
 
-  /** Nobody may have heard what was said. */
+  /** Says everything again: the node may have passed on nothing of it. */
   again() {
     this.#said.clear();
     this.all();

@@ -62,7 +62,7 @@ export class Invisible {
     if (this.wanted === this.#told || this.#isAsking || now < this.#retryAt) return;
     if (!this.#connection.accepts("renew")) return;
     this.#isAsking = true;
-    // For its answer, too.
+    // This pause also covers the wait for `renewed`.
     this.#retryAt = now + this.#retryMs;
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS_MAX);
     try {

@@ -51,7 +51,7 @@ impl Gots {
         }
     }
 
-    /// Nobody heard what was told: tells it again.
+    /// Sends every `got` again, because the node dropped them.
     pub(crate) fn tell_again(&mut self) {
         for (channel, (id, _)) in std::mem::take(&mut self.told) {
             let newest = self.untold.entry(channel).or_insert(id);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_heard_is_told_again() {
+    fn what_the_node_dropped_is_told_again() {
         let (mut gots, now) = (Gots::default(), Instant::now());
         gots.note(&general(), id(3));
         gots.frames(now, always);

@@ -42,7 +42,7 @@ impl std::fmt::Debug for AssignedNode {
     }
 }
 
-/// Who a ticket is for.
+/// The client that a ticket is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
     /// The user.

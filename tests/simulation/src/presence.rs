@@ -1,5 +1,5 @@
 //! What devices show about each other: everybody views everybody, and in the end sees the truth (G16).
-//! Who left for good is offline, also if their node died with them. Who is invisible is never seen.
+//! A user who left for good is offline, even if their node died too. Nobody ever sees an invisible user.
 
 use std::sync::Arc;
 

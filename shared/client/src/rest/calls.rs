@@ -190,17 +190,20 @@ impl Api {
 
     /// `POST /read`, at most 20 marks; idempotent. Returns what each of their channels has now.
     pub async fn mark_read(&self, marks: &[NewReadMark]) -> Result<Vec<Marked>, ApiError> {
-        let read = |body: MarksBody| body.marks.into_iter().map(Marked::read).collect();
-        self.typed(Method::POST, "/read", Some(&client::mark_read(marks, true)), read).await
+        self.mark(marks, true).await
     }
 
-    /// The same, and nobody else is told.
+    /// As [`Api::mark_read`], but the other members do not learn of it.
     pub async fn mark_read_privately(
         &self,
         marks: &[NewReadMark],
     ) -> Result<Vec<Marked>, ApiError> {
+        self.mark(marks, false).await
+    }
+
+    async fn mark(&self, marks: &[NewReadMark], shared: bool) -> Result<Vec<Marked>, ApiError> {
         let read = |body: MarksBody| body.marks.into_iter().map(Marked::read).collect();
-        self.typed(Method::POST, "/read", Some(&client::mark_read(marks, false)), read).await
+        self.typed(Method::POST, "/read", Some(&client::mark_read(marks, shared)), read).await
     }
 
     /// `POST /channels/{channel_id}/unread`: this message and all after it are unread again.
@@ -395,12 +398,10 @@ impl Api {
         failed: Option<&NodeId>,
         is_invisible: bool,
     ) -> Result<Assignment, ApiError> {
-        let path = match (failed, is_invisible) {
-            (None, false) => "/connect".to_owned(),
-            (None, true) => "/connect?invisible=true".to_owned(),
-            (Some(node), false) => format!("/connect?failed={node}"),
-            (Some(node), true) => format!("/connect?failed={node}&invisible=true"),
-        };
+        let mut path = failed.map_or("/connect".to_owned(), |id| format!("/connect?failed={id}"));
+        if is_invisible {
+            path.push_str(if failed.is_none() { "?invisible=true" } else { "&invisible=true" });
+        }
         self.typed(Method::GET, &path, None, Assignment::read).await
     }
 

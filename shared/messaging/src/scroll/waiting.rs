@@ -62,8 +62,8 @@ fn older(request: &Scroll, mut page: Page, waiting: Vec<Waiting>) -> Page {
     page
 }
 
-/// What was accepted after the offset's time has its place by its acceptance, like a change: its id may be
-/// below the offset. What is above is cut like rows of the store.
+/// Adds the messages that were accepted after the offset's time, even if their ids are below the offset:
+/// the reader cannot have them yet. Those with ids above the offset are cut to the limit like rows of the store.
 fn newer(request: &Scroll, mut page: Page, waiting: Vec<Waiting>) -> Page {
     let is_above = |message: &Message| request.offset.is_none_or(|offset| message.id > offset);
     let (mut above, mut below): (Vec<_>, Vec<_>) =

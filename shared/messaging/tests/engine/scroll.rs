@@ -298,8 +298,8 @@ async fn a_page_of_long_texts_ends_early_and_the_next_ones_have_the_rest() {
     assert_eq!(read(Direction::Newer, Some(since)).await, ids);
 }
 
-/// What was accepted since the offset has its place on the page, whatever its id; what was accepted before is
-/// not repeated on every page while the store is slow.
+/// A page has the messages that were accepted since its offset, even those with older ids. It does not repeat
+/// those that were accepted before, however long the store is slow.
 #[tokio::test]
 async fn g13_a_page_has_what_was_accepted_since_its_offset_and_not_all_that_waits() {
     let fixture = Fixture::new();

@@ -61,7 +61,7 @@ pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Va
     body
 }
 
-/// The body of `POST /read`. If it is not `shared`, nobody else is told (G14).
+/// The body of `POST /read`. Unless `shared`, the other members do not learn of the marks (G14).
 #[must_use]
 pub fn mark_read(marks: &[NewReadMark], shared: bool) -> Value {
     let mark = |NewReadMark { log, mark }: &NewReadMark| {

@@ -80,7 +80,8 @@ impl Task {
         }
     }
 
-    /// The node says whether the user is invisible. What it was told before passed nobody.
+    /// The node says whether the user is invisible. It dropped every `got` of an invisible socket, so they
+    /// are sent again when the user becomes visible.
     pub(super) fn is_seen(&mut self, is_invisible: bool) {
         if self.renewing.is_seen(is_invisible) {
             self.shared.gots.lock().tell_again();
