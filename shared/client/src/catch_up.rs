@@ -123,6 +123,10 @@ impl Shared {
         for (log, from) in threads {
             self.read_thread(&log, from).await?;
         }
+        let contracts = self.inbox().contracts_due();
+        for channel in contracts {
+            self.learn_contract(&channel).await;
+        }
         let slot = self.reserve_event().await?;
         if self.inbox().all_read(list, started_at) {
             slot.send(Event::CaughtUp { channels: count });
@@ -164,6 +168,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Asks for a channel's contract. Without it, nothing is missing but receipts.
+    async fn learn_contract(&self, id: &ChannelId) {
+        if let Ok(channel) = self.retrier.run(|| self.api.channel(id)).await {
+            self.inbox().set_contract(id, channel.contract);
+        }
+    }
+
     /// Reads what a channel lacks.
     async fn read_channel(
         &self,
@@ -181,11 +192,8 @@ impl Shared {
             }
             None => None,
         };
-        if self.inbox().contract(id).is_none()
-            // Without it, nothing is missing but receipts.
-            && let Ok(channel) = self.retrier.run(|| self.api.channel(id)).await
-        {
-            self.inbox().set_contract(id, channel.contract);
+        if self.inbox().contract(id).is_none() {
+            self.learn_contract(id).await;
         }
         let is_new = self.inbox().is_new(id);
         let start = self.inbox().catch_up_from(id, late);

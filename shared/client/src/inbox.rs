@@ -388,10 +388,17 @@ impl Inbox {
         Opening(self.openings)
     }
 
-    /// Whether threads of a channel without a gap are to be read.
-    pub(crate) fn has_threads_due(&self, channel: &ChannelId) -> bool {
+    /// Channels without a gap that came by a push, so that no call has said their contract.
+    pub(crate) fn contracts_due(&self) -> Vec<ChannelId> {
+        let due = self.channels.iter().filter(|(_, entry)| entry.lacks_contract());
+        due.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether something of a channel without a gap is to be read: threads, or its contract.
+    pub(crate) fn has_more_due(&self, channel: &ChannelId) -> bool {
+        let has_threads = |entry: &Entry| entry.gap.is_none() && !entry.threads_due.is_empty();
         let entry = self.channels.get(channel);
-        entry.is_some_and(|entry| entry.gap.is_none() && !entry.threads_due.is_empty())
+        entry.is_some_and(|entry| has_threads(entry) || entry.lacks_contract())
     }
 
     /// The opening of a channel's gap, if it is still open.

@@ -309,7 +309,7 @@ impl Task {
     fn on_message(&mut self, message: &Message, lacks_text: bool) -> Option<Event> {
         if !lacks_text {
             let event = self.shared.upsert(message.clone(), Source::Pushed);
-            self.read_threads_soon(&message.channel_id);
+            self.read_more_soon(&message.channel_id);
             return Some(event);
         }
         let text = self.shared.inbox().text_of(message);
@@ -427,10 +427,11 @@ impl Task {
         }
     }
 
-    /// Schedules a catch-up if threads of a channel are to be read.
-    fn read_threads_soon(&mut self, channel: &ChannelId) {
-        if self.shared.inbox().has_threads_due(channel) {
-            let delay = self.backoff.jitter(THREAD_WAIT_MAX);
+    /// Schedules a catch-up if threads of a channel, or its contract, are to be read. One that is scheduled
+    /// reads them, too: the next messages must not put it off.
+    fn read_more_soon(&mut self, channel: &ChannelId) {
+        if self.next_catch_up.is_none() && self.shared.inbox().has_more_due(channel) {
+            let delay = self.backoff.jitter(READ_MORE_WAIT_MAX);
             self.schedule_catch_up(delay);
         }
     }
@@ -468,9 +469,9 @@ const fn new_interval(frame: &ServerFrame) -> Option<Duration> {
     if let ServerFrame::Tick { every, .. } = frame { *every } else { None }
 }
 
-/// How long a client waits at most before it reads a thread of which it is unsure: every client of the
-/// channel reads it.
-const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a client waits at most before it reads a thread of which it is unsure, or a channel's contract:
+/// every client of the channel reads it.
+const READ_MORE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.

@@ -173,15 +173,16 @@ async fn a_resync_waits_for_its_delay_and_catches_up() {
 }
 
 /// Answers `GET /channels` with two channels.
+fn channel_object(id: &ChannelId) -> serde_json::Value {
+    json!({
+        "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
+        "name": "general", "contract": "persist_first", "created_at": at(0).rfc3339(),
+        "created_by": "alice", "members_version": 1, "late": null,
+    })
+}
+
 fn two_channels(call: &Request) -> Option<(u16, serde_json::Value)> {
-    let object = |id: &ChannelId| {
-        json!({
-            "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
-            "name": "general", "contract": "persist_first", "created_at": at(0).rfc3339(),
-            "created_by": "alice", "members_version": 1, "late": null,
-        })
-    };
-    let channels = [general(), other()].map(|id| object(&id));
+    let channels = [general(), other()].map(|id| channel_object(&id));
     call.line
         .starts_with("GET /channels?")
         .then(|| (200, json!({ "next_offset": null, "channels": channels })))
@@ -514,6 +515,40 @@ async fn a_client_says_what_it_has_of_channels_that_deliver_first_and_of_no_othe
     }
     assert_eq!(peer.next().await, got(9));
     assert!(started_at.elapsed() >= Duration::from_millis(350), "batched");
+}
+
+/// A direct message that somebody else has just opened: no list has it yet. Its messages keep coming.
+#[tokio::test]
+async fn a_client_asks_for_the_contract_of_a_channel_that_a_push_brings() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let line = format!("GET /channels/{}", other());
+    let mut fake = FakeServer::start(move |call| {
+        call.line.starts_with(&line).then(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut channel = channel_object(&other());
+            channel["contract"] = json!("deliver_first");
+            (200, channel)
+        })
+    })
+    .await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_answering("c1", false, &["got"]).await;
+    until_caught_up(&mut events).await;
+    let until_it_says_so = async {
+        for ms in 1.. {
+            peer.push("c2", &Message { channel_id: other(), ..message(ms) }).await;
+            let next = tokio::time::timeout(Duration::from_millis(100), peer.next()).await;
+            if let Ok(said) = next {
+                return said;
+            }
+        }
+        unreachable!("it goes on");
+    };
+    let said = tokio::time::timeout(Duration::from_secs(10), until_it_says_so).await.unwrap();
+    let is_of_it = matches!(&said, ClientFrame::Got { channel_id, .. } if *channel_id == other());
+    assert!(is_of_it, "{said:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ impl Entry {
         self.threads.entry(root).or_default()
     }
 
+    /// Whether its contract is to be asked for. A channel with a gap learns it when it is read.
+    pub(super) fn lacks_contract(&self) -> bool {
+        self.gap.is_none() && !self.has_left && self.contract.is_none()
+    }
+
     /// Notes that a root was pushed: its thread may have replies from before the last catch-up.
     pub(super) fn doubt_thread(&mut self, root: MessageId, last: MessageId) {
         if self.gap.is_some() {
