@@ -172,7 +172,6 @@ async fn a_resync_waits_for_its_delay_and_catches_up() {
     assert_eq!(fake.lines("GET /connect").len(), 1);
 }
 
-/// Answers `GET /channels` with two channels.
 fn channel_object(id: &ChannelId) -> serde_json::Value {
     json!({
         "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
@@ -181,6 +180,7 @@ fn channel_object(id: &ChannelId) -> serde_json::Value {
     })
 }
 
+/// Answers `GET /channels` with two channels.
 fn two_channels(call: &Request) -> Option<(u16, serde_json::Value)> {
     let channels = [general(), other()].map(|id| channel_object(&id));
     call.line
