@@ -81,6 +81,7 @@ impl Shared {
     /// Remembers a frame's `server_time`.
     pub(crate) fn learn_node_clock(&self, server_time: Timestamp) {
         *self.node_clock.lock() = Some((server_time, Instant::now()));
+        self.api.learn_frame_time(server_time);
     }
 
     /// The server's time, or slightly earlier: the last frame's `server_time` plus the time since

@@ -105,10 +105,15 @@ impl Api {
         self.0.transport.trust()
     }
 
-    /// The server's time, estimated from the last answer.
+    /// The server's time, estimated from its answers and its frames.
     #[must_use]
     pub fn server_now(&self) -> Timestamp {
-        self.0.clock.at(self.0.transport.now())
+        self.0.clock.now(|| self.0.transport.now())
+    }
+
+    /// A frame says the server's time.
+    pub(crate) fn learn_frame_time(&self, server_time: Timestamp) {
+        self.0.clock.is_at_least(server_time);
     }
 
     pub(crate) fn transport(&self) -> &dyn Transport {
@@ -229,8 +234,8 @@ impl Api {
         let RawAnswer { status, headers, body } = self.raw(method, path, headers, body).await?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if let Some(server_time) = body.get("server_time").and_then(Value::as_u64) {
-            let (now, server_time) = (self.0.transport.now(), Timestamp::from_unix_ms(server_time));
-            self.0.clock.learn(now, server_time, started_at.elapsed());
+            let server_time = Timestamp::from_unix_ms(server_time);
+            self.0.clock.learn(server_time, started_at.elapsed());
         }
         Ok(Answered { status, headers, body })
     }
