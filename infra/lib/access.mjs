@@ -40,11 +40,15 @@ export const ACCESS = {
     memberships: ['BatchGetItem'],
   },
   connect: {
-    user_channels: ['BatchGetItem'],
+    // Revocations, and the row of the user's devices.
+    user_channels: ['BatchGetItem', 'UpdateItem'],
   },
   archive: {
     // A put on the condition that there is no such row. A refusal brings the row that is there.
     messages: ['PutItem'],
+    // Whose devices must have a message before nobody keeps it.
+    memberships: ['Query'],
+    user_channels: ['BatchGetItem'],
   },
   relay: {
     messages: ['BatchGetItem'],

@@ -157,13 +157,16 @@ test('derive may read its stream, messages and members, write what is in a user\
   assert.match(textOf(failures.Resource), /^\$\{DeriveFailures/);
 });
 
-test('archive may put messages, and nothing else', () => {
+test('archive may put messages, and read who must have one before nobody keeps it', () => {
   const own = statements().filter(({ role }) => role.startsWith('Rolearchive'));
   const sids = own.map(({ Sid }) => Sid).sort();
-  assert.deepEqual(sids, ['Interfaces', 'Logs', 'NotFromItsCode', 'TableMessages']);
-  const { Action, Resource } = own.find(({ Sid }) => Sid === 'TableMessages');
-  assert.deepEqual(list(Action), ['dynamodb:PutItem']);
-  assert.match(textOf(Resource), /^\$\{Tablemessages\w+\.Arn\}$/);
+  const tables = { TableMemberships: 'Query', TableMessages: 'PutItem', TableUserChannels: 'BatchGetItem' };
+  assert.deepEqual(sids, ['Interfaces', 'Logs', 'NotFromItsCode', ...Object.keys(tables)]);
+  for (const [sid, call] of Object.entries(tables)) {
+    const { Action, Resource } = own.find(({ Sid }) => Sid === sid);
+    assert.deepEqual(list(Action), [`dynamodb:${call}`], sid);
+    assert.match(textOf(Resource), new RegExp(`^\\$\\{${sid}\\w+\\.Arn\\}$`, 'i'));
+  }
 });
 
 test('the calls are those that the store\'s adapter makes', () => {

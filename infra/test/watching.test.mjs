@@ -61,7 +61,7 @@ test('archive is watched by how late it stores, by what waits, and by whether it
   is('archive-lag', 'archive_lag_ms', 10_000);
   is('archive-lag-critical', 'archive_lag_ms', 60_000);
   // What is not stored has no lag.
-  is('archive-waiting', 'archive_waiting_ms', 60_000);
+  is('archive-waiting', 'archive_waiting_ms', 90_000);
   const limits = source('shared/model/src/limits/deliver_first.rs');
   const [, most_mib] = limits.match(/SPOOL_BYTES_MAX: usize = (\d+) \* 1024 \* 1024;/);
   is('archive-spool', 'archive_waiting_bytes', (Number(most_mib) / 2) * 1024 * 1024);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use auth::tickets::SignedTickets;
+use client::SocketKind;
 use messaging::ports::{Principal, Ticket, Tickets};
 use model::{NodeId, Timestamp};
 use serde_json::json;
@@ -97,8 +98,15 @@ fn ticket(node: &str, token_ends: Timestamp, ends: Timestamp, secret: &str) -> S
     };
     let node_id = NodeId::parse(node).unwrap();
     let issued_at = ends.minus(Duration::from_secs(60));
-    let ticket =
-        Ticket { principal, node_id, is_invisible: false, issued_at, expires_at: ends, nonce: 7 };
+    let ticket = Ticket {
+        principal,
+        node_id,
+        is_invisible: false,
+        device: None,
+        issued_at,
+        expires_at: ends,
+        nonce: 7,
+    };
     SignedTickets::new(&secrets(secret)).issue(&ticket)
 }
 
@@ -330,14 +338,46 @@ async fn a_known_frame_with_a_bad_field_is_passed_over() {
     let cluster = stack(1).await;
     all(PASSED_OVER.into_iter().enumerate().collect(), async |(n, (name, said))| {
         let mut socket = Socket::ready(&cluster, &format!("u{n}")).await?;
-        socket.send(&text(said.as_bytes())).await;
-        socket.send(&text(br#"{"type":"ping"}"#)).await;
-        match socket.next(ANSWER_MAX).await {
-            Received::Frame(1, frame) if frame.windows(6).any(|part| part == b"\"pong\"") => Ok(()),
-            other => Err(format!("  {name}: {other:?}, not a pong")),
-        }
+        is_passed_over(&mut socket, name, said).await
     })
     .await;
+}
+
+async fn is_passed_over(socket: &mut Socket, name: &str, said: &str) -> Result<(), String> {
+    socket.send(&text(said.as_bytes())).await;
+    socket.send(&text(br#"{"type":"ping"}"#)).await;
+    match socket.next(ANSWER_MAX).await {
+        Received::Frame(1, frame) if frame.windows(6).any(|part| part == b"\"pong\"") => Ok(()),
+        other => Err(format!("  {name}: {other:?}, not a pong")),
+    }
+}
+
+const KEPT: &str = r#"{"type":"kept","channel_id":"C01MCC5RM00000000000000000A","ids":["01MCC5RM000000000000000001"]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_only_a_device_can_say_what_it_keeps() {
+    let cluster = stack(1).await;
+    let phone = SocketKind { device: Some("phone".parse().unwrap()), ..SocketKind::default() };
+    let ids = |ids: &str| KEPT.replace(r#"["01MCC5RM000000000000000001"]"#, ids);
+    let many = vec![r#""01MCC5RM000000000000000001""#; 101].join(",");
+    let cases = [
+        ("kept in a foreign channel", KEPT.to_owned()),
+        ("kept of nothing", r#"{"type":"kept"}"#.to_owned()),
+        ("kept of no ids", ids("[]")),
+        ("kept of a number", ids("[7]")),
+        ("kept of one id", ids(r#""01MCC5RM000000000000000001""#)),
+        ("kept of no id", ids(r#"["x"]"#)),
+        ("kept of 101 ids", ids(&format!("[{many}]"))),
+        ("kept until", KEPT.replace('}', r#","until":5}"#)),
+    ];
+    all(cases.into_iter().enumerate().collect(), async |(n, (name, said))| {
+        let mut socket = Socket::ready_as(&cluster, &format!("u{n}"), &phone).await?;
+        is_passed_over(&mut socket, name, &said).await
+    })
+    .await;
+    let mut socket = Socket::ready(&cluster, "without").await.unwrap();
+    socket.send(&text(KEPT.as_bytes())).await;
+    ends_with(&mut socket, 4400, "kept without a device").await.unwrap();
 }
 
 /// Sends that are refused: the fields beside `type` and `ref`, and the code.

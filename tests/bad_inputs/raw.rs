@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::SocketKind;
 use tests::cluster::Cluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,8 +55,17 @@ impl Socket {
 
     /// Opens a socket as a user and waits for its `ready`.
     pub(crate) async fn ready(cluster: &Cluster, name: &str) -> Result<Self, String> {
-        let api = cluster.api(name);
-        let target = api.connect(None).await.map_err(|error| error.to_string())?.target;
+        Self::ready_as(cluster, name, &SocketKind::default()).await
+    }
+
+    /// The same, of a device or an invisible user.
+    pub(crate) async fn ready_as(
+        cluster: &Cluster,
+        name: &str,
+        kind: &SocketKind,
+    ) -> Result<Self, String> {
+        let assigned = cluster.api(name).connect_as(None, kind).await;
+        let target = assigned.map_err(|error| error.to_string())?.target;
         let mut socket = Self::open(&target.url).await?;
         let hello = format!(r#"{{"type":"hello","ticket":"{}"}}"#, target.ticket);
         socket.send(&text(hello.as_bytes())).await;

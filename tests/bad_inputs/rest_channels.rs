@@ -99,7 +99,7 @@ fn keeps() -> Vec<Rest> {
         ("keep of what is never kept", "ephemeral", "archive"),
         ("keep of nothing", "deliver_first", ""),
         ("keep of another word", "deliver_first", "for ever"),
-        ("keep until all have it", "deliver_first", "acked"),
+        ("keep until all have it, of what is stored first", "persist_first", "acked"),
     ]
     .into_iter()
     .map(|(name, contract, keep)| {

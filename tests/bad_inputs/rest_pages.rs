@@ -232,6 +232,26 @@ fn connect() -> Vec<Rest> {
         .refused(400, "invalid_field")
         .field("renew")])
     .chain(invisible())
+    .chain(device())
+    .collect()
+}
+
+fn device() -> Vec<Rest> {
+    let long = "d".repeat(65);
+    [
+        ("empty", "device="),
+        ("without a sign", "device"),
+        ("with a space", "device=a%20b"),
+        ("with a hash", "device=a%23b"),
+        ("not ASCII", "device=%C3%A9"),
+        ("65 characters", &format!("device={long}")),
+        ("twice", "device=a&device=a"),
+    ]
+    .into_iter()
+    .map(|(name, query)| {
+        let case = get(format!("device: {name}"), format!("/connect?{query}"));
+        case.refused(400, "invalid_field").field("device")
+    })
     .collect()
 }
 

@@ -50,6 +50,7 @@ suite! {
     g13_a_page_reads_only_what_waits_in_its_channel
     g13_a_workspace_is_noted_until_it_is_forgotten
     g14_receipts_only_grow_and_are_pushed
+    g13_devices_keep_the_messages_that_they_named
 }
 
 fn acme() -> WorkspaceId {
@@ -222,6 +223,20 @@ async fn g13_a_workspace_is_noted_until_it_is_forgotten(fixture: &Fixture) {
     assert_eq!(fixture.spool.spools(begin).await.unwrap().len(), 1, "it was noted since");
     fixture.spool.forget(&acme(), *noted_at).await.unwrap();
     assert_eq!(fixture.spool.spools(begin).await.unwrap(), []);
+}
+
+async fn g13_devices_keep_the_messages_that_they_named(fixture: &Fixture) {
+    let of = |name: &str, device: &str| (user(name), device.parse().unwrap());
+    let (phone, desk, bob) = (of("ann", "phone"), of("ann", "desk_-"), of("bob", "phone"));
+    let noted = [(id(1), phone.clone()), (id(1), bob.clone()), (id(2), desk.clone())];
+    fixture.receipts.note_keepers(&acme(), &channel(1), &noted).await.unwrap();
+    let again = [(id(1), phone.clone()), (id(2), bob.clone())];
+    fixture.receipts.note_keepers(&acme(), &channel(1), &again).await.unwrap();
+    let keepers = async |channel, n| fixture.receipts.keepers(&acme(), &channel, id(n)).await;
+    assert_eq!(keepers(channel(1), 1).await.unwrap(), [phone, bob.clone()].into());
+    assert_eq!(keepers(channel(1), 2).await.unwrap(), [desk, bob].into());
+    assert_eq!(keepers(channel(1), 3).await.unwrap(), [].into());
+    assert_eq!(keepers(channel(2), 1).await.unwrap(), [].into());
 }
 
 async fn g14_receipts_only_grow_and_are_pushed(fixture: &Fixture) {

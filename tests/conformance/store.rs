@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    AttachmentStore, ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore,
-    ReadMarkStore, Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
+    AttachmentStore, ChannelStore, DeviceStore, MemberStore, MentionStore, MessageStore, PinStore,
+    ProfileStore, ReadMarkStore, Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
 };
 use model::{
     Channel, ChannelDetails, ChannelId, ChannelType, Contract, LogId, Member, Message, MessageId,
@@ -39,6 +39,7 @@ mod attachments;
 mod changes;
 mod channels;
 mod costs;
+mod devices;
 mod faults;
 mod later;
 mod log;
@@ -64,6 +65,7 @@ pub(crate) struct Stores {
     pub(crate) read_marks: Arc<dyn ReadMarkStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) profiles: Arc<dyn ProfileStore>,
+    pub(crate) devices: Arc<dyn DeviceStore>,
     pub(crate) pins: Arc<dyn PinStore>,
     pub(crate) mentions: Arc<dyn MentionStore>,
 }
@@ -92,6 +94,7 @@ impl Stores {
             read_marks: Arc::clone(&store) as _,
             pins: Arc::clone(&store) as _,
             mentions: Arc::clone(&store) as _,
+            devices: Arc::clone(&store) as _,
             profiles: store,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use client::{Direction, Event, RawSocket, SayError, SocketMessage, View};
+use client::{
+    Config, Direction, Event, RawSocket, SayError, SocketKind, SocketMessage, Store, View,
+};
 use model::{ChannelChange, ChannelId, LogId, MessageId, MessageText, Timestamp, limits};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment};
@@ -20,6 +22,7 @@ crate::on_each_environment!(
     g13_an_old_id_is_kept_and_found_by_who_reads_on,
     g13_who_is_no_member_any_more_delivers_nothing,
     g13_a_member_whose_addition_was_not_published_gets_what_is_sent_all_the_same,
+    g13_what_all_devices_have_is_not_stored_and_what_one_lacks_is,
     g13_who_was_away_gets_what_is_not_stored_yet,
     g14_receipts_say_who_has_what,
     g14_a_read_mark_is_shown_where_its_reader_allows_it,
@@ -231,6 +234,52 @@ async fn g13_a_member_whose_addition_was_not_published_gets_what_is_sent_all_the
     delivers(&alice, &channel, "after").await;
     cluster.stack.app().publisher().switch(true);
     bob.hears_within(&channel, "after", limits::VIEW_LEASE + SOON).await;
+}
+
+async fn g13_what_all_devices_have_is_not_stored_and_what_one_lacks_is(environment: Environment) {
+    let cluster = Cluster::start(environment).await;
+    let body = json!({
+        "type": "GROUP_CHANNEL", "name": "passing", "contract": "deliver_first", "keep": "acked",
+        "members": ["bob"],
+    });
+    let (status, made) = call(&cluster, "alice", "POST", "/channels", Some(&body)).await;
+    assert_eq!(
+        (status, &made["contract"], &made["keep"]),
+        (201, &json!("deliver_first"), &json!("acked"))
+    );
+    let channel: ChannelId = made["channel_id"].as_str().unwrap().parse().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let device = |name: &str| {
+        let store = Store::open(files.path().join(name)).unwrap();
+        Config::with_store(cluster.api(name), store).unwrap()
+    };
+    let is_ready = |event: &Event| matches!(event, Event::Ready { .. });
+    let alice = Person::with("alice", device("alice"));
+    let bob = Person::with("bob", device("bob"));
+    alice.until("ready", is_ready).await;
+    bob.until("ready", is_ready).await;
+    let passing = delivers(&alice, &channel, "you have it").await;
+    bob.hears(&channel, "you have it").await;
+    let archiver = cluster.stack.archiver();
+    let within = 3 * limits::ARCHIVE_CLAIM + SOON;
+    eventually("all have it", within, async || archiver.counts().acked == 1).await;
+    eventually("she is told", SOON, async || told_archived(&alice).contains(&passing)).await;
+    assert!(!is_stored(&cluster, &channel, passing).await);
+    let page = cluster.api("bob").scroll(&channel, None, 9, Direction::Older).await.unwrap();
+    assert_eq!(page.messages, [], "the server has it no more");
+    // A device that is away.
+    cluster
+        .api("bob")
+        .connect_as(
+            None,
+            &SocketKind { device: Some("tablet".parse().unwrap()), ..SocketKind::default() },
+        )
+        .await
+        .unwrap();
+    let kept = delivers(&alice, &channel, "for the tablet").await;
+    let within = limits::ACK_WAIT + within;
+    eventually("it is stored", within, async || is_stored(&cluster, &channel, kept).await).await;
+    assert_eq!(archiver.counts().acked, 1);
 }
 
 async fn g13_who_was_away_gets_what_is_not_stored_yet(environment: Environment) {

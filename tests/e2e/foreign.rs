@@ -65,8 +65,15 @@ async fn g7_a_client_whose_ticket_a_node_cannot_judge_goes_to_another_node() {
         };
         let (node_id, expires_at) = (node.node_id.clone(), issued_at.plus(life));
         let nonce = issued_at.unix_ms().into();
-        let ticket =
-            Ticket { principal, node_id, is_invisible: false, issued_at, expires_at, nonce };
+        let ticket = Ticket {
+            principal,
+            node_id,
+            is_invisible: false,
+            device: None,
+            issued_at,
+            expires_at,
+            nonce,
+        };
         let ticket = SignedTickets::new(&secrets(secret)).issue(&ticket);
         let mut socket = RawSocket::open(&node.url, &[], SOON).await.unwrap();
         socket.hello(&ticket, None).await.unwrap();

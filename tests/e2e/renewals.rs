@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Api, DevUser, Event, RawSocket};
+use client::{Api, DevUser, Event, RawSocket, SocketKind};
 use protocol::client_frame::{ClientFrame, RenewFrame};
 use protocol::frame::ServerFrame;
 use tests::SOON;
@@ -29,7 +29,7 @@ async fn g8_a_renewed_socket_ends_with_the_newer_token(environment: Environment)
     let (_, mut renewed) = socket_of(&cluster, "alice", 4).await;
     let newer = cluster.api_with(&cluster.token("alice", 7).await);
     let node = cluster.nodes()[0].node_id.clone();
-    let renewal = newer.renewal(&node, false).await.unwrap();
+    let renewal = newer.renewal(&node, &SocketKind::default()).await.unwrap();
     assert_eq!(renewal.target.node_id, node);
     assert!(renewal.alternates.is_empty() && renewal.delay.is_zero());
     let ticket = renewal.target.ticket;

@@ -15,6 +15,9 @@ fn archiver(bus: &MemoryBus, store: &MemoryStore, clock: &Arc<ManualClock>) -> A
         spool: Arc::new(bus.clone()),
         bus: Arc::new(bus.clone()),
         messages: Arc::new(store.clone()),
+        members: Arc::new(store.clone()),
+        devices: Arc::new(store.clone()),
+        receipts: Arc::new(bus.clone()),
         clock: clock.clone(),
         randomness: Arc::new(SeededRandomness::new(1)),
     })

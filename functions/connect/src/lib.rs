@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
-use messaging::connect::{AssignedNode, Assignment, connect, renew};
+use messaging::connect::{AssignedNode, Assignment, Client, connect, renew};
 use model::ErrorCode;
 use protocol::http::{AlternateBody, ConnectBody, Query};
 use protocol::routes::Route;
@@ -26,10 +26,12 @@ async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
     let Route::Connect = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
-    let (failed, renewed, is_invisible) = (query.failed()?, query.renew()?, query.invisible()?);
+    let (failed, renewed, device) = (query.failed()?, query.renew()?, query.device()?);
+    let is_invisible = query.invisible()?;
+    let client = Client { caller: &caller, is_invisible, device: device.as_ref() };
     let assignment = match &renewed {
-        Some(node) => renew(app, &caller, node, is_invisible).await?,
-        None => connect(app, &caller, failed.as_ref(), is_invisible).await?,
+        Some(node) => renew(app, client, node).await?,
+        None => connect(app, client, failed.as_ref()).await?,
     };
     Ok(Answer::ok(&body_of(assignment)))
 }

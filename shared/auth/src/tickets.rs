@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Header;
 use messaging::ports::{Principal, Ticket, TicketError, Tickets};
-use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
+use model::{DeviceId, NodeId, Timestamp, UserId, WorkspaceId, limits};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -54,8 +54,13 @@ impl Tickets for SignedTickets {
             "exp_ms": ticket.expires_at.unix_ms(),
             "jti": format!("{:032x}", ticket.nonce),
         });
-        if let Some(claims) = claims.as_object_mut().filter(|_| ticket.is_invisible) {
-            claims.insert("invisible".to_owned(), true.into());
+        if let Some(claims) = claims.as_object_mut() {
+            if ticket.is_invisible {
+                claims.insert("invisible".to_owned(), true.into());
+            }
+            if let Some(device) = &ticket.device {
+                claims.insert("device".to_owned(), device.as_str().into());
+            }
         }
         jws::sign(key, &header, &claims)
     }
@@ -103,6 +108,7 @@ struct Claims<'a> {
     jti: &'a str,
     #[serde(default)]
     invisible: bool,
+    device: Option<&'a str>,
 }
 
 fn ticket_of(payload: &[u8]) -> Option<Ticket> {
@@ -121,6 +127,7 @@ fn ticket_of(payload: &[u8]) -> Option<Ticket> {
         },
         node_id: NodeId::parse(claims.node_id).ok()?,
         is_invisible: claims.invisible,
+        device: claims.device.map(DeviceId::parse).transpose().ok()?,
         issued_at: issued_at.unwrap_or_else(|| expires_at.minus(limits::TICKET_TTL)),
         expires_at,
         nonce: u128::from_str_radix(claims.jti, 16).ok()?,
@@ -139,8 +146,8 @@ mod tests {
 
     #[test]
     fn g16_a_ticket_says_whether_the_user_is_invisible() {
-        for is_invisible in [false, true] {
-            let ticket = Ticket { is_invisible, ..ticket() };
+        for (is_invisible, device) in [(false, None), (true, Some("phone".parse().unwrap()))] {
+            let ticket = Ticket { is_invisible, device, ..ticket() };
             assert_eq!(tickets(NEW).read(&tickets(NEW).issue(&ticket)), Ok(ticket));
         }
     }
@@ -162,6 +169,7 @@ mod tests {
             },
             node_id: NodeId::parse("N1").unwrap(),
             is_invisible: false,
+            device: None,
             issued_at: Timestamp::from_unix_ms(1_599_999_970_456),
             expires_at: Timestamp::from_unix_ms(1_600_000_000_456),
             nonce: u128::MAX - 7,

@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::event::{Event, Source};
 use crate::gots::{Gots, Telling};
 use crate::inbox::{ChannelRead, Inbox, Opening, settled_position};
+use crate::keeping::Keeping;
 use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::session::StopReason;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) is_saved: bool,
     /// How far the program has the messages of channels that deliver first.
     pub(crate) gots: Arc<Mutex<Gots>>,
+    /// What this device keeps for good.
+    pub(crate) keeping: Arc<Mutex<Keeping>>,
     /// The last `server_time` that a frame carried, and when the frame arrived.
     pub(crate) node_clock: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use client::{Api, DevUser, Draft, Outbox, Token, TokenSource, Trust};
-use model::{Contract, Direction, MessageId, UserId, WorkspaceId};
+use model::{Direction, MessageId, UserId, WorkspaceId};
 use protocol::http::ChannelBody;
 use serde_json::json;
 
@@ -194,7 +194,7 @@ impl SendArguments {
             Some(_) | None => names.find(&self.channel).await?,
         };
         // With an id it is posted, which finds out whether it is stored.
-        if channel.contract == Contract::DeliverFirst && self.id.is_none() {
+        if channel.contract.delivers_first() && self.id.is_none() {
             return deliver::deliver(api, &channel.id, text, terminal).await;
         }
         let outbox = Outbox::new(api);

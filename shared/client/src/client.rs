@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelId, LogId, MessageId, MessageText, NodeId, limits};
+use model::{ChannelId, DeviceId, LogId, Message, MessageId, MessageText, NodeId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::{ClientFrame, View};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,9 @@ use crate::catch_up::{Shared, stored_so_far};
 use crate::deliveries::{Deliveries, Delivery, DeliveryWaits, OutboxFull};
 use crate::error::ApiError;
 use crate::event::Event;
+use crate::gots::Telling;
 use crate::inbox::Inbox;
+use crate::keeping::Keeping;
 use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::send::{Outbox, SendError, Sent};
@@ -67,6 +69,10 @@ pub struct Config {
     pub delivery_waits: DeliveryWaits,
     /// Whether the client begins invisible ([`Client::set_invisible`]).
     pub invisible: bool,
+    /// This device, if it keeps messages for good: what all devices keep is not stored in channels of
+    /// `keep: acked` (ADR 0046). A [`Store`] is one. A program that keeps messages itself is one of its own,
+    /// and says what it keeps ([`Client::keeps`]).
+    pub device: Option<DeviceId>,
 }
 
 impl Config {
@@ -106,6 +112,7 @@ impl Config {
             silence_max: limits::SILENCE_MAX,
             delivery_waits: DeliveryWaits::default(),
             invisible: false,
+            device: None,
         }
     }
 }
@@ -119,6 +126,7 @@ pub struct Client {
     says: mpsc::Sender<ClientFrame>,
     sayings: mpsc::Sender<Saying>,
     deliveries: Outgoing,
+    keeping: Arc<Mutex<Keeping>>,
 }
 
 /// The task's state that handles can read.
@@ -163,6 +171,7 @@ impl Client {
             first_visit_messages: config.first_visit_messages,
             retrier: Retrier::new(backoff.fork()),
             gots: Arc::default(),
+            keeping: Arc::default(),
             node_clock: Arc::default(),
         };
         let (control, control_rx) = watch::channel(Control {
@@ -182,9 +191,12 @@ impl Client {
         let mut deliveries = Deliveries::new(config.delivery_waits, task_backoff.fork(), now);
         deliveries.restore(config.deliveries);
         let deliveries = Outgoing::new(deliveries);
+        let mut device = config.device;
         if let Some(store) = config.store {
+            device = Some(store.device().clone());
             save(store, &mut shared, &deliveries, &status, events_max);
         }
+        let keeping = Arc::clone(&shared.keeping);
         let mut deliverer = JoinSet::new();
         deliverer.spawn(deliver(shared.clone(), deliveries.clone()));
         let task = Task {
@@ -198,6 +210,7 @@ impl Client {
             deliveries: deliveries.clone(),
             deliverer,
             renewing: Renewing::default(),
+            device,
             outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
@@ -211,7 +224,7 @@ impl Client {
         };
         tokio::spawn(task.run());
         let control = Arc::new(control);
-        (Self { outbox, status, says, sayings, deliveries, control }, receiver)
+        (Self { outbox, status, says, sayings, deliveries, keeping, control }, receiver)
     }
 
     /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
@@ -239,6 +252,17 @@ impl Client {
     #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.deliveries.lock().list()
+    }
+
+    /// The program of a [`Config::device`] without a [`Store`] says that it keeps a message for good, also after
+    /// a crash. What some device does not keep is stored by the server.
+    pub fn keeps(&self, message: &Message) {
+        let channel = &message.channel_id;
+        let telling = self.outbox.inbox.lock().keeping(channel);
+        if telling != Telling::Never {
+            self.keeping.lock().note(channel, message.id, Instant::now());
+            self.deliveries.wake();
+        }
     }
 
     /// Forgets a message that was refused for good. Returns its text; `None` if there is no such

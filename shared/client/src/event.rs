@@ -61,7 +61,8 @@ pub enum Event {
         details: Option<ChannelDetails>,
     },
     /// The user was added to a channel that they had left: its timeline starts afresh, because what
-    /// was sent or changed meanwhile did not reach this client.
+    /// was sent or changed meanwhile did not reach this client. In a channel of `keep: acked` its messages
+    /// stay: nothing changes there, and this device may have the only copies.
     Restarted {
         /// The channel.
         channel_id: ChannelId,

@@ -202,10 +202,12 @@ impl Inbox {
     /// were no member did not reach this client. Its newest page is to be read.
     pub fn restart_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.openings += 1;
-        let contract = self.contract(channel);
-        let entry = Entry { contract, ..Entry::new(at, Some(Opening(self.openings))) };
-        self.channels.insert(channel.clone(), entry);
-        self.journal(Some(Change::Restart(channel.clone())));
+        let opening = Opening(self.openings);
+        let entry = self.channels.entry(channel.clone());
+        let entry = entry.or_insert_with(|| Entry::new(at, Some(opening)));
+        if entry.restart(at, opening) {
+            self.journal(Some(Change::Restart(channel.clone())));
+        }
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
@@ -363,23 +365,22 @@ impl Inbox {
         list: &[Channel],
         at: Timestamp,
     ) -> Vec<ChannelId> {
-        let mut restarted = Vec::new();
         let listed: BTreeSet<&ChannelId> = list.iter().map(|channel| &channel.id).collect();
-        for (id, entry) in &mut self.channels {
-            if !listed.contains(id) {
-                (entry.gap, entry.has_left) = (None, true);
-            } else if entry.has_left {
-                *entry = Entry::new(at, Some(opening));
-                restarted.push(id.clone());
-            }
+        let unlisted = self.channels.iter_mut().filter(|(id, _)| !listed.contains(id));
+        for (_, entry) in unlisted {
+            (entry.gap, entry.has_left) = (None, true);
         }
-        for id in &restarted {
-            self.journal(Some(Change::Restart(id.clone())));
-        }
+        let (mut restarted, mut forgotten) = (Vec::new(), Vec::new());
         for Channel { id, contract, .. } in list {
             let entry = self.channels.entry(id.clone());
-            entry.or_insert_with(|| Entry::new(at, Some(opening))).contract = Some(*contract);
+            let entry = entry.or_insert_with(|| Entry::new(at, Some(opening)));
+            entry.contract = Some(*contract);
+            if entry.has_left {
+                restarted.push(id.clone());
+                forgotten.extend(entry.restart(at, opening).then(|| Change::Restart(id.clone())));
+            }
         }
+        forgotten.into_iter().for_each(|change| self.journal(Some(change)));
         restarted
     }
 

@@ -66,6 +66,7 @@ mod catch_up;
 mod deliveries;
 mod event;
 mod gots;
+mod keeping;
 mod retry;
 
 mod send;
@@ -92,7 +93,8 @@ pub use error::ApiError;
 pub use event::{Event, Source};
 pub use inbox::Inbox;
 pub use rest::{
-    Api, Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Target, Unread,
+    Api, Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, SocketKind, Target,
+    Unread,
 };
 pub use scheme::wrong_scheme;
 pub use send::{Draft, Outbox, SendError, Sent};

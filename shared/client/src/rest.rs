@@ -21,11 +21,13 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 
 mod answers;
 mod calls;
+mod connect;
 mod files;
 
 pub use answers::{
     Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Target, Unread,
 };
+pub use connect::SocketKind;
 
 /// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{ChannelId, Message, MessageId, MessageText};
+use model::{ChannelId, DeviceId, Message, MessageId, MessageText};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::deliveries::{Delivery, DeliveryState, Key};
@@ -50,6 +50,7 @@ pub struct Store {
     outbox: Vec<Delivery>,
     /// Whose it is, once that is known: workspace and user.
     pub(crate) owner: Option<String>,
+    device: DeviceId,
 }
 
 #[derive(Debug, Default)]
@@ -99,9 +100,23 @@ impl Store {
         let (owner, outbox) = (meta(&transaction, OWNER)?, outbox(&transaction)?);
         // Takes the lock, so that a second client fails here.
         put_meta(&transaction, "opened", "")?;
+        let device = match meta(&transaction, DEVICE)? {
+            Some(device) => unreadable(DeviceId::parse(&device))?,
+            None => {
+                let device = format!("{:032x}", rand::random::<u128>());
+                put_meta(&transaction, DEVICE, &device)?;
+                unreadable(DeviceId::parse(&device))?
+            }
+        };
         transaction.commit()?;
         let written = Written::default();
-        Ok(Self { connection, written, outbox, owner })
+        Ok(Self { connection, written, outbox, owner, device })
+    }
+
+    /// The device that has this file: what all devices have is not stored in channels of `keep: acked`.
+    #[must_use]
+    pub const fn device(&self) -> &DeviceId {
+        &self.device
     }
 
     /// Reads what a client resumes with.
@@ -294,6 +309,7 @@ const FORMAT: i64 = 1;
 const CURSOR: &str = "cursor";
 const INBOX: &str = "inbox";
 const OWNER: &str = "owner";
+const DEVICE: &str = "device";
 /// How long to wait for the last process to let go of the file.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// `FULL`: what was told to be kept survives a power failure.

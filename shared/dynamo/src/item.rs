@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{ChannelMark, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage};
 use model::{
     Attribution, ChangeId, ChannelId, Edit, Emoji, LogId, Member, Mentions, Message, MessageId,
-    MessageText, Profile, Reaction, ReadMark, Rev, TextDigest, Timestamp, UserId,
+    MessageText, Profile, Reaction, ReadMark, Rev, SeenDevices, TextDigest, Timestamp, UserId,
 };
 
 use crate::keys;
@@ -114,6 +114,8 @@ pub(crate) const JOINED_AT: &str = "j";
 pub(crate) const READ_MARK: &str = "rd";
 /// Whether a user follows a thread; absent if they only read it.
 pub(crate) const FOLLOWED: &str = "f";
+/// A user's devices, each with when it was seen, as [`SeenDevices`] writes them.
+pub(crate) const DEVICES: &str = "ds";
 /// Tombstones: when the user was revoked, in milliseconds.
 pub(crate) const REVOKED_AT: &str = "a";
 /// When a user last began to leave.
@@ -170,6 +172,10 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
             put(DELETED_AT, number(at.unix_ms()))
         }
     };
+    if let Some(expires_at) = stored.expires_at {
+        // Rounded up, so that the store never deletes it early.
+        put(EXPIRES_AT, number(expires_at.unix_ms().div_ceil(1_000)));
+    }
     attachments::encode_files(stored, &mut |name, value| drop(put(name, value)));
     threads::encode_summary(stored, &mut item);
     item
@@ -300,9 +306,9 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         }
         Some(_) => return Err(row.malformed(FOLDED)),
     };
-    let members_version = row.number(VERSION)?;
-    let mut stored =
-        StoredMessage { folded, pin_act, ..StoredMessage::new(message, members_version) };
+    let (members_version, expires_at) = (row.number(VERSION)?, row.expiry()?);
+    let new = StoredMessage::new(message, members_version);
+    let mut stored = StoredMessage { folded, pin_act, expires_at, ..new };
     threads::decode_summary(item, &mut stored);
     attachments::decode_files(row, &mut stored)?;
     Ok(LogEntry::Message(stored))
@@ -361,6 +367,12 @@ pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedR
 
 pub(crate) fn decode_mention(item: &Item) -> Result<Mention, MalformedRow> {
     Row { table: "user_channels", item }.parsed(keys::CHANNEL_ID, keys::mention_parts)
+}
+
+pub(crate) fn decode_devices(item: &Item) -> Result<(UserId, SeenDevices), MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    let user = row.parsed(keys::WORKSPACE_USER, keys::user_of)?;
+    Ok((user, row.parsed(DEVICES, SeenDevices::parse)?))
 }
 
 pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {

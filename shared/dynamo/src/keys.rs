@@ -39,6 +39,9 @@ const MENTION: &str = "!@";
 /// tombstone, like a mention's.
 const THREAD: &str = "!T";
 
+/// Sort key of the row of a user's devices.
+const DEVICES: &str = "!devices";
+
 /// Below and above all sort keys that are channels' ids: `C…` and `D…`.
 pub(crate) const CHANNELS: (&str, &str) = ("A", "E");
 
@@ -193,6 +196,10 @@ pub(crate) fn thread_of(sort_key: &str) -> Option<ThreadId> {
     Some(ThreadId { root, channel_id })
 }
 
+pub(crate) fn devices(workspace: &WorkspaceId, user: &UserId) -> Key {
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, DEVICES)
+}
+
 pub(crate) fn profile(workspace: &WorkspaceId, user: &UserId) -> Key {
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, PROFILE)
 }
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn a_tombstone_sorts_below_every_channel_and_above_a_users_other_rows() {
         assert!(ChannelId::parse(REVOKED).is_err());
-        for below in [LEAVING, MENTION, THREAD, PROFILE] {
+        for below in [LEAVING, MENTION, THREAD, PROFILE, DEVICES] {
             assert!(below < REVOKED && !REVOKED.starts_with(below), "{below}");
         }
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
@@ -256,7 +263,7 @@ mod tests {
         for id in ["C00000000000000000000000000", "D7ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
             assert!(lowest < id && id < highest && ChannelId::parse(id).is_ok(), "{id}");
         }
-        for below in [PROFILE, LEAVING, REVOKED, MENTION, THREAD] {
+        for below in [PROFILE, LEAVING, REVOKED, MENTION, THREAD, DEVICES] {
             assert!(below < lowest, "{below}");
         }
     }

@@ -20,6 +20,7 @@ mod call;
 mod capacity;
 mod channels;
 mod client;
+mod devices;
 mod error;
 mod health_check;
 mod image;

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use messaging::ports::{
     BusError, Clock, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender,
 };
-use model::{ChannelId, EntryId, Timestamp, WorkspaceId, limits};
+use model::{ChannelId, EntryId, MessageId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 use protocol::signal::Signal;
 
 use crate::presence::Book;
-use crate::receipts::Marks;
+use crate::receipts::{Keepers, Marks};
 use crate::relay_bus::RelayState;
 use crate::sessions::Session;
 use crate::spool::Spools;
@@ -51,6 +51,7 @@ pub(crate) struct State {
     pub(crate) sessions: HashMap<(WorkspaceId, ChannelId), Session>,
     pub(crate) spools: Spools,
     pub(crate) receipts: HashMap<(WorkspaceId, ChannelId), Marks>,
+    pub(crate) keepers: HashMap<(WorkspaceId, ChannelId, MessageId), Keepers>,
     link_lost: bool,
     pushes_to_drop: u64,
     publish_faults: Option<(PublishFault, u64)>,
@@ -92,6 +93,7 @@ impl MemoryBus {
         state.book.flush(workspace);
         state.spools.flush(workspace);
         state.receipts.retain(|(of, _), _| of != workspace);
+        state.keepers.retain(|(of, ..), _| of != workspace);
         if let Some(known) = state.workspaces.get_mut(workspace) {
             known.stream = Stream::default();
         }

@@ -23,6 +23,7 @@ pub fn ports(
         files: Arc::new(MemoryFiles::new()),
         channels: store.clone(),
         members: store.clone(),
+        devices: store.clone(),
         mentions: store.clone(),
         pins: store.clone(),
         threads: store.clone(),

@@ -1,14 +1,21 @@
 //! The book of receipts, in process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use messaging::ports::{BusError, ReceiptBook, ReceiptMarks};
-use model::{ChannelId, MessageId, UserId, WorkspaceId};
-use protocol::receipts::ReceiptsSignal;
+use model::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId, limits};
+use protocol::receipts::{ReceiptsSignal, UserDevice};
 use protocol::signal::Signal;
 
 use crate::bus::MemoryBus;
+
+/// The devices that keep a message.
+#[derive(Debug)]
+pub(crate) struct Keepers {
+    devices: BTreeSet<UserDevice>,
+    until: Timestamp,
+}
 
 /// The marks of a channel.
 #[derive(Debug, Default)]
@@ -34,6 +41,36 @@ impl ReceiptBook for MemoryBus {
             state.signal(workspace, &Signal::Receipts(receipts));
         })
         .await
+    }
+
+    async fn note_keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        keepers: &[(MessageId, UserDevice)],
+    ) -> Result<(), BusError> {
+        let (now, mut state) = (self.now(), self.state.lock());
+        state.keepers.retain(|_, known| now < known.until);
+        for (id, device) in keepers {
+            let key = (workspace.clone(), channel.clone(), *id);
+            let until = now.plus(limits::KEEPERS_TTL);
+            let known = state.keepers.entry(key);
+            let known = known.or_insert_with(|| Keepers { devices: BTreeSet::new(), until });
+            known.devices.insert(device.clone());
+        }
+        Ok(())
+    }
+
+    async fn keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<BTreeSet<UserDevice>, BusError> {
+        let (now, state) = (self.now(), self.state.lock());
+        let known = state.keepers.get(&(workspace.clone(), channel.clone(), id));
+        let known = known.filter(|known| now < known.until);
+        Ok(known.map(|known| known.devices.clone()).unwrap_or_default())
     }
 
     async fn receipts(

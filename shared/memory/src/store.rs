@@ -13,11 +13,12 @@ use messaging::ports::{
 use model::limits::MEMBERS_READ_MAX;
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, FileId, LateArrivals, LogId, Member, MessageId,
-    MessageRef, Profile, ReadMark, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
+    MessageRef, Profile, ReadMark, Rev, SeenDevices, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
 
 mod attachments;
+mod devices;
 mod mentions;
 mod messages;
 mod pins;
@@ -47,6 +48,7 @@ struct Tables {
     leaving: BTreeSet<(WorkspaceId, UserId, ChannelId)>,
     public: BTreeMap<WorkspaceId, BTreeSet<ChannelId>>,
     profiles: BTreeMap<(WorkspaceId, UserId), Profile>,
+    devices: BTreeMap<(WorkspaceId, UserId), SeenDevices>,
     users: BTreeMap<WorkspaceId, BTreeSet<UserId>>,
     calls: Calls,
 }

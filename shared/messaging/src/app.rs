@@ -12,10 +12,10 @@ use crate::counters::Counters;
 use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
-    AttachmentStore, ChannelStore, Clock, EventBus, FileStore, HealthCheck, MemberStore,
-    MentionStore, MessageStore, NodeDirectory, PinStore, PresenceBook, ProfileStore, Randomness,
-    ReadMarkStore, ReceiptBook, RevocationStore, Seal, Sessions, Spool, ThreadStore, Tickets,
-    TokenVerifier,
+    AttachmentStore, ChannelStore, Clock, DeviceStore, EventBus, FileStore, HealthCheck,
+    MemberStore, MentionStore, MessageStore, NodeDirectory, PinStore, PresenceBook, ProfileStore,
+    Randomness, ReadMarkStore, ReceiptBook, RevocationStore, Seal, Sessions, Spool, ThreadStore,
+    Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -40,6 +40,8 @@ pub struct Ports {
     pub threads: Arc<dyn ThreadStore>,
     /// Read marks.
     pub read_marks: Arc<dyn ReadMarkStore>,
+    /// Devices of users.
+    pub devices: Arc<dyn DeviceStore>,
     /// Tombstones of revoked users.
     pub revocations: Arc<dyn RevocationStore>,
     /// Profiles of users.
@@ -102,6 +104,7 @@ impl App {
             files: Guarded::new(ports.files, &files),
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
+            devices: Guarded::new(ports.devices, &store),
             mentions: Guarded::new(ports.mentions, &store),
             pins: Guarded::new(ports.pins, &store),
             threads: Guarded::new(ports.threads, &store),

@@ -4,6 +4,8 @@
 //! An archiver that dies leaves its entries to the others: the append is conditional, so that a message
 //! that was stored before is only removed.
 
+mod acked;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +19,15 @@ use protocol::signal::Signal;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::acked::{Acked, Verdict};
 use crate::circuit::Circuit;
 use crate::deliver::{is_late, is_same};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
 use crate::outage::Outage;
 use crate::ports::{
-    Appended, BusError, Clock, EventBus, Held, LogEntry, MessageStore, Randomness, Spool,
-    SpoolEntry, StoredMessage,
+    Appended, BusError, Clock, DeviceStore, EventBus, Held, LogEntry, MemberStore, MessageStore,
+    Randomness, ReceiptBook, Spool, SpoolEntry, StoredMessage,
 };
 use crate::revising::Revising;
 
@@ -37,6 +40,12 @@ pub struct ArchiverPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where messages are stored.
     pub messages: Arc<dyn MessageStore>,
+    /// Whose devices must have a message before nobody keeps it.
+    pub members: Arc<dyn MemberStore>,
+    /// These devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// What they have.
+    pub receipts: Arc<dyn ReceiptBook>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -53,6 +62,7 @@ struct Shared {
     /// Tells it apart from other archivers.
     name: String,
     known: Mutex<Known>,
+    acked: Acked,
     counted: Counted,
     waiting: Mutex<Option<Waiting>>,
     outage: Outage,
@@ -84,6 +94,8 @@ pub struct Counts {
     pub archived: u64,
     /// Messages that were stored before.
     pub repeated: u64,
+    /// Messages that all devices have, so that they were not stored.
+    pub acked: u64,
     /// Messages that cannot be stored, because another one has their id.
     pub conflicts: u64,
     /// Entries that this version cannot read. They stay.
@@ -105,6 +117,7 @@ pub struct Waiting {
 struct Counted {
     archived: AtomicU64,
     repeated: AtomicU64,
+    acked: AtomicU64,
     conflicts: AtomicU64,
     unreadable: AtomicU64,
     failed: AtomicU64,
@@ -113,12 +126,14 @@ struct Counted {
 
 /// What became of an entry.
 enum Fate {
-    /// It is stored, and may be removed.
-    Stored(MessageId, ChannelId, UserId),
+    /// It is stored, or all devices have it: it may be removed.
+    Settled(MessageId, ChannelId, UserId),
     /// Another message has its id, so it can never be stored: it may be removed.
     Conflicts,
     /// It stays, and is taken again later.
     Stays,
+    /// The same, but nothing is wrong: some device may yet say that it has it.
+    Waits,
 }
 
 impl Archiver {
@@ -127,11 +142,17 @@ impl Archiver {
     pub fn new(ports: ArchiverPorts) -> Self {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
         let circuit = Arc::new(Circuit::new(clock, randomness));
-        let ports = ArchiverPorts { messages: Guarded::new(ports.messages, &circuit), ..ports };
+        let ports = ArchiverPorts {
+            messages: Guarded::new(ports.messages, &circuit),
+            members: Guarded::new(ports.members, &circuit),
+            devices: Guarded::new(ports.devices, &circuit),
+            ..ports
+        };
         let name = format!("{:032x}", ports.randomness.bits());
         let (known, counted, waiting) = (Mutex::default(), Counted::default(), Mutex::default());
         let outage = Outage::default();
-        Self(Arc::new(Shared { ports, name, known, counted, waiting, outage }))
+        let acked = Acked::default();
+        Self(Arc::new(Shared { ports, name, known, acked, counted, waiting, outage }))
     }
 
     /// Stores what is there and what comes, for so long. A spool that is full by then is left to the
@@ -236,6 +257,7 @@ impl Archiver {
         Counts {
             archived: count(&counted.archived),
             repeated: count(&counted.repeated),
+            acked: count(&counted.acked),
             conflicts: count(&counted.conflicts),
             unreadable: count(&counted.unreadable),
             failed: count(&counted.failed),
@@ -332,19 +354,20 @@ impl Shared {
         let mut archived: BTreeMap<ChannelId, Vec<(MessageId, UserId)>> = BTreeMap::new();
         for (entry, fate) in fates {
             match fate {
-                Fate::Stored(message, channel, sender) => {
+                Fate::Settled(message, channel, sender) => {
                     archived.entry(channel).or_default().push((message, sender));
                     done.push(entry);
                 }
                 Fate::Conflicts => done.push(entry),
                 Fate::Stays => stays = true,
+                Fate::Waits => {}
             }
         }
         if !done.is_empty() {
             self.ports.spool.remove(workspace, &done).await?;
         }
         for (channel_id, archived) in archived {
-            // A sender who is not told sends again, and is told then.
+            // A sender who is not told sends again.
             let (delivered, read) = (Vec::new(), Vec::new());
             let receipts = ReceiptsSignal { channel_id, delivered, read, archived };
             let signal = Signal::Receipts(receipts);
@@ -367,10 +390,25 @@ impl Shared {
             return Fate::Stays;
         };
         let message = &stored.message;
+        let settled =
+            || Fate::Settled(message.id, message.channel_id.clone(), message.sender_id.clone());
+        // Until then it is nobody's task to store it.
+        let mut due_at = entry.accepted_at();
+        if entry.is_until_acked() {
+            let of = (&message.channel_id, message.id);
+            match self.acked.judge(&self.ports, workspace, of, due_at).await {
+                Verdict::Acked => {
+                    count(&self.counted.acked);
+                    return settled();
+                }
+                Verdict::Wait => return Fate::Waits,
+                Verdict::Store => due_at = due_at.plus(limits::ACK_WAIT + limits::ARCHIVE_CLAIM),
+            }
+        }
         match self.append(entry, &stored).await {
             Ok(Appended::Stored) => {
                 count(&self.counted.archived);
-                let lag = self.ports.clock.now().since(entry.accepted_at()).as_millis();
+                let lag = self.ports.clock.now().since(due_at).as_millis();
                 let lag = u64::try_from(lag).unwrap_or(u64::MAX);
                 self.counted.lag_ms.fetch_max(lag, Ordering::Relaxed);
             }
@@ -392,7 +430,7 @@ impl Shared {
                 return Fate::Stays;
             }
         }
-        Fate::Stored(message.id, message.channel_id.clone(), message.sender_id.clone())
+        settled()
     }
 
     async fn append(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ErrorCode, NodeId, Timestamp, limits};
+use model::{DeviceId, ErrorCode, NodeId, Timestamp, limits};
 
 use crate::app::{App, Ports};
 use crate::counters::Counter;
@@ -49,6 +49,16 @@ pub struct Client<'a> {
     pub caller: &'a Principal,
     /// Whether the user is invisible on the client's socket (G16).
     pub is_invisible: bool,
+    /// The client's device, if it says one. It is registered (ADR 0046).
+    pub device: Option<&'a DeviceId>,
+}
+
+impl<'a> Client<'a> {
+    /// A client that says nothing of itself.
+    #[must_use]
+    pub const fn of(caller: &'a Principal) -> Self {
+        Self { caller, is_invisible: false, device: None }
+    }
 }
 
 /// Why a client gets no node.
@@ -82,11 +92,20 @@ impl Refusal for ConnectError {
 /// [`ConnectError`].
 pub async fn connect(
     app: &App,
-    caller: &Principal,
+    client: Client<'_>,
     failed: Option<&NodeId>,
-    is_invisible: bool,
 ) -> Result<Assignment, ConnectError> {
-    refuse_revoked(app, caller).await?;
+    refuse_revoked(app, client.caller).await?;
+    register(app, client).await?;
+    place(app, client, failed).await
+}
+
+async fn place(
+    app: &App,
+    client: Client<'_>,
+    failed: Option<&NodeId>,
+) -> Result<Assignment, ConnectError> {
+    let caller = client.caller;
     if let Some(failed) = failed
         && let Err(error) = app.nodes.report(failed, &caller.workspace_id, &caller.user_id).await
     {
@@ -107,7 +126,6 @@ pub async fn connect(
     let taken =
         reserve_or_first(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
-    let client = Client { caller, is_invisible };
     let assigned = |id: &NodeId| assigned(app, client, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
     app.counters().count(Counter::Connected);
@@ -132,20 +150,19 @@ pub async fn connect(
 /// [`ConnectError`].
 pub async fn renew(
     app: &App,
-    caller: &Principal,
+    client: Client<'_>,
     node: &NodeId,
-    is_invisible: bool,
 ) -> Result<Assignment, ConnectError> {
-    refuse_revoked(app, caller).await?;
+    refuse_revoked(app, client.caller).await?;
+    register(app, client).await?;
     let now = app.clock.now();
     let fleet = fleet(app, now, false).await?;
     let ticket_key = app.tickets.key_ids().first().map(String::as_str);
     let stays = |one: &&FleetNode| is_healthy(one) && takes_our_tickets(one, ticket_key);
     let is_there = fleet.iter().filter(stays).any(|one| one.lease.node_id == *node);
     let expires_at = now.plus(limits::TICKET_TTL);
-    let client = Client { caller, is_invisible };
     match assigned(app, client, &fleet, node, (now, expires_at)).filter(|_| is_there) {
-        None => connect(app, caller, None, is_invisible).await,
+        None => place(app, client, None).await,
         Some(node) => Ok(Assignment {
             node,
             expires_at,
@@ -154,6 +171,19 @@ pub async fn renew(
             alternates: Vec::new(),
         }),
     }
+}
+
+/// Registers the client's device. If that fails, no ticket is given: nobody would keep messages for it.
+async fn register(
+    app: &App,
+    Client { caller, device, .. }: Client<'_>,
+) -> Result<(), ConnectError> {
+    if let Some(device) = device {
+        let (workspace, user) = (&caller.workspace_id, &caller.user_id);
+        let registered = app.devices.register(workspace, user, device, app.clock.now()).await;
+        registered.map_err(StoreError::from)?;
+    }
+    Ok(())
 }
 
 async fn refuse_revoked(app: &App, caller: &Principal) -> Result<(), ConnectError> {
@@ -231,7 +261,7 @@ async fn reserve(
 
 fn assigned(
     ports: &Ports,
-    Client { caller, is_invisible }: Client<'_>,
+    Client { caller, is_invisible, device }: Client<'_>,
     fleet: &[FleetNode],
     id: &NodeId,
     (issued_at, expires_at): (Timestamp, Timestamp),
@@ -239,7 +269,8 @@ fn assigned(
     let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
     let nonce = ports.randomness.bits();
     let (principal, node_id) = (caller.clone(), id.clone());
-    let ticket = Ticket { principal, node_id, is_invisible, issued_at, expires_at, nonce };
+    let device = device.cloned();
+    let ticket = Ticket { principal, node_id, is_invisible, device, issued_at, expires_at, nonce };
     Some(AssignedNode {
         node_id: id.clone(),
         url: node.lease.url.clone(),

@@ -17,14 +17,16 @@ pub struct ContractNotServed;
 pub(crate) const fn check_changes(contract: Contract) -> Result<(), WrongContract> {
     match contract {
         Contract::PersistFirst => Ok(()),
-        Contract::DeliverFirst | Contract::Ephemeral => Err(WrongContract),
+        Contract::DeliverFirst | Contract::DeliverUntilAcked | Contract::Ephemeral => {
+            Err(WrongContract)
+        }
     }
 }
 
 /// Whether messages are stored under a contract, sooner or later.
 pub(crate) const fn check_kept(contract: Contract) -> Result<(), WrongContract> {
     match contract {
-        Contract::PersistFirst | Contract::DeliverFirst => Ok(()),
+        Contract::PersistFirst | Contract::DeliverFirst | Contract::DeliverUntilAcked => Ok(()),
         Contract::Ephemeral => Err(WrongContract),
     }
 }
@@ -35,7 +37,7 @@ pub(crate) const fn check_new(
     channel_type: ChannelType,
 ) -> Result<(), ContractNotServed> {
     match (contract, channel_type) {
-        (Contract::PersistFirst | Contract::DeliverFirst, _)
+        (Contract::PersistFirst | Contract::DeliverFirst | Contract::DeliverUntilAcked, _)
         | (Contract::Ephemeral, ChannelType::Group) => Ok(()),
         (Contract::Ephemeral, ChannelType::Dm) => Err(ContractNotServed),
     }

@@ -2,8 +2,8 @@
 //! [`crate::archive`]. Nodes call it; `POST /messages` is the other way, which stores first.
 
 use model::{
-    Channel, ErrorCode, Mentions, Message, MessageId, MessageText, TextDigest, Timestamp, UserId,
-    limits,
+    Channel, Contract, ErrorCode, Mentions, Message, MessageId, MessageText, TextDigest, Timestamp,
+    UserId, limits,
 };
 use protocol::publication::Publication;
 
@@ -139,7 +139,11 @@ pub async fn deliver(ports: &Ports, sending: &Sending) -> Result<Delivered, Deli
     {
         return stored;
     }
-    let publication = Publication::of_delivered(&message, members_version);
+    let publication = if sending.channel.contract == Contract::DeliverUntilAcked {
+        Publication::of_unacked(&message, members_version)
+    } else {
+        Publication::of_delivered(&message, members_version)
+    };
     match ports
         .spool
         .deliver(&sending.channel.workspace_id, &publication, &digest(&message))
@@ -239,7 +243,15 @@ impl SpoolEntry {
     pub fn message(&self) -> Option<StoredMessage> {
         let message = self.publication.message()?;
         let members_version = self.publication.channel()?.members_version;
-        Some(StoredMessage::new(message, members_version))
+        let expires_at = self.accepted_at().plus(limits::UNACKED_KEPT);
+        let expires_at = Some(expires_at).filter(|_| self.is_until_acked());
+        Some(StoredMessage { expires_at, ..StoredMessage::new(message, members_version) })
+    }
+
+    /// Whether the message is stored only if some device lacks it (ADR 0046).
+    #[must_use]
+    pub fn is_until_acked(&self) -> bool {
+        self.publication.subject.as_ref().is_some_and(|subject| subject.until_acked)
     }
 }
 

@@ -14,6 +14,7 @@ use model::{
 };
 
 mod attachments;
+mod devices;
 
 use crate::circuit::Circuit;
 use crate::ports::{

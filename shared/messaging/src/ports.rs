@@ -7,6 +7,7 @@
 mod attachments;
 mod bus;
 mod clock;
+mod devices;
 mod directory;
 mod health_check;
 mod identity;
@@ -31,6 +32,7 @@ pub use attachments::{
 };
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use clock::Clock;
+pub use devices::DeviceStore;
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 pub use health_check::{Finding, HealthCheck, Issue, Scope};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
@@ -65,6 +67,7 @@ pub trait Store:
     + RevocationStore
     + ProfileStore
     + ThreadStore
+    + DeviceStore
 {
 }
 
@@ -79,6 +82,7 @@ impl<S> Store for S where
         + RevocationStore
         + ProfileStore
         + ThreadStore
+        + DeviceStore
 {
 }
 

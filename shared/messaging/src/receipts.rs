@@ -53,7 +53,7 @@ pub async fn read_receipts(
     id: &ChannelId,
 ) -> Result<ReceiptMarks, ReceiptsError> {
     let channel = member_channel(app, caller, id).await?;
-    if channel.contract != Contract::DeliverFirst {
+    if !channel.contract.delivers_first() {
         return Err(WrongContract.into());
     }
     let receipts = app.receipts.receipts(&caller.workspace_id, id).await;
@@ -71,7 +71,7 @@ pub(crate) async fn share(
     for NewReadMark { log, mark } in marks {
         let id = &log.channel_id;
         let is_shared = log.thread.is_none() && shared.contains(id);
-        if is_shared && contract(app, id).await == Some(Contract::DeliverFirst) {
+        if is_shared && contract(app, id).await.is_some_and(Contract::delivers_first) {
             let read = vec![(caller.user_id.clone(), mark.up_to)];
             let marks = ReceiptMarks { delivered: Vec::new(), read };
             let raise = app.receipts.raise(&caller.workspace_id, id, &marks);

@@ -91,19 +91,20 @@ impl From<AccessError> for ScrollError {
 /// [`ScrollError`].
 pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Page, ScrollError> {
     let channel_id = &request.log.channel_id;
-    let (mut page, channel) = if app.known_contract(channel_id) == Some(Contract::DeliverFirst) {
-        read_with_waiting(app, caller, &request).await?
-    } else {
-        let page = read(app, &request, false).await?;
-        let channel = member_channel(app, caller, channel_id).await?;
-        // The next page of this channel costs no second read.
-        app.learn_contract(channel_id, channel.contract);
-        if channel.contract == Contract::DeliverFirst {
+    let (mut page, channel) =
+        if app.known_contract(channel_id).is_some_and(Contract::delivers_first) {
             read_with_waiting(app, caller, &request).await?
         } else {
-            (page, channel)
-        }
-    };
+            let page = read(app, &request, false).await?;
+            let channel = member_channel(app, caller, channel_id).await?;
+            // The next page of this channel costs no second read.
+            app.learn_contract(channel_id, channel.contract);
+            if channel.contract.delivers_first() {
+                read_with_waiting(app, caller, &request).await?
+            } else {
+                (page, channel)
+            }
+        };
     contract::check_kept(channel.contract).or(Err(ScrollError::NotKept))?;
     if let Some(root) = request.log.thread.filter(|_| page.messages.is_empty())
         && root_of(app, &request.log.channel_id, root).await?.is_none()
@@ -233,11 +234,14 @@ pub(crate) fn cut_to_size(messages: &mut Vec<Message>) -> Option<&Message> {
 }
 
 /// Whether the store still has all changes after the offset. A channel that is younger than they
-/// are kept has lost none.
+/// are kept has lost none. Where a message may be on devices only, nothing ever changes: clients must not
+/// take their copies to be outdated.
 fn is_complete(app: &App, request: &Scroll, channel: &Channel) -> Option<bool> {
     let kept_since = app.clock.now().minus(limits::CHANGES_KEPT);
     let has_all = |offset: MessageId| offset.time() >= kept_since;
-    let is_complete = channel.created_at >= kept_since || request.offset.is_none_or(has_all);
+    let never_changes = channel.contract == Contract::DeliverUntilAcked;
+    let is_complete =
+        never_changes || channel.created_at >= kept_since || request.offset.is_none_or(has_all);
     (request.direction == Direction::Newer).then_some(is_complete)
 }
 

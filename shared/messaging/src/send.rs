@@ -139,8 +139,10 @@ pub async fn post_message(
     let attachments = attachments::named(app, caller, new, now).await?;
     let closed = closed.or(attachments.is_none().then_some(PostMessageError::Attachments));
     let (version, attachments) = (channel.members_version, attachments.unwrap_or_default());
-    let keeps_ids = channel.contract == Contract::DeliverFirst;
-    let sending = Sending { app, caller, new, attachments, version, keeps_ids, now };
+    let keeps_ids = channel.contract.delivers_first();
+    let is_passing = channel.contract == Contract::DeliverUntilAcked;
+    let expires_at = is_passing.then(|| now.plus(limits::UNACKED_KEPT));
+    let sending = Sending { app, caller, new, attachments, version, keeps_ids, expires_at, now };
     let (stored, duplicate) = match closed {
         None => sending.store().await?,
         // A retry of what was stored before is still a duplicate (G1).
@@ -192,6 +194,8 @@ struct Sending<'a> {
     version: u64,
     /// Whether no message is stored under another id than it was sent with.
     keeps_ids: bool,
+    /// When the store deletes the message by itself.
+    expires_at: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -269,7 +273,8 @@ impl Sending<'_> {
         message.mentions = self.new.mentions.clone();
         message.quote = self.new.quote;
         message.attachments = self.attachments.clone();
-        StoredMessage::new(message, self.version)
+        let expires_at = self.expires_at;
+        StoredMessage { expires_at, ..StoredMessage::new(message, self.version) }
     }
 
     async fn put(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {

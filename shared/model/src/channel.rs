@@ -38,36 +38,61 @@ pub enum Contract {
     PersistFirst,
     /// Delivered first, stored afterwards; acknowledged when published (ADR 0044).
     DeliverFirst,
+    /// The same, but stored only if some device lacks it after a minute (ADR 0046).
+    DeliverUntilAcked,
     /// Never stored: only who has joined hears it; acknowledged when pushed (ADR 0043).
     Ephemeral,
 }
 
 impl Contract {
-    /// The name on the wire.
+    const ALL: [Self; 4] =
+        [Self::PersistFirst, Self::DeliverFirst, Self::DeliverUntilAcked, Self::Ephemeral];
+
+    /// Its name in tables and files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PersistFirst => "persist_first",
             Self::DeliverFirst => "deliver_first",
+            Self::DeliverUntilAcked => "deliver_until_acked",
             Self::Ephemeral => "ephemeral",
         }
     }
 
-    /// How long messages are kept that were delivered first, on the wire; `None` under other contracts.
+    /// Reads its name in tables and files.
     #[must_use]
-    pub const fn keep(self) -> Option<&'static str> {
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|contract| contract.as_str() == text)
+    }
+
+    /// `contract` and `keep` on the wire. The latter says which messages are kept that were delivered first.
+    #[must_use]
+    pub const fn on_wire(self) -> (&'static str, Option<&'static str>) {
         match self {
-            Self::DeliverFirst => Some("archive"),
-            Self::PersistFirst | Self::Ephemeral => None,
+            Self::PersistFirst => ("persist_first", None),
+            Self::DeliverFirst => ("deliver_first", Some("archive")),
+            Self::DeliverUntilAcked => ("deliver_first", Some("acked")),
+            Self::Ephemeral => ("ephemeral", None),
         }
     }
 
-    /// Reads the name on the wire.
+    /// Reads `contract` on the wire, with the default of `keep`.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::PersistFirst, Self::DeliverFirst, Self::Ephemeral]
-            .into_iter()
-            .find(|contract| contract.as_str() == text)
+    pub fn of_wire(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|contract| contract.on_wire().0 == text)
+    }
+
+    /// The same contract with another `keep`; `None` if it has no such thing.
+    #[must_use]
+    pub fn keeping(self, keep: &str) -> Option<Self> {
+        let (contract, _) = self.on_wire();
+        Self::ALL.into_iter().find(|other| other.on_wire() == (contract, Some(keep)))
+    }
+
+    /// Whether messages are delivered before they are stored.
+    #[must_use]
+    pub const fn delivers_first(self) -> bool {
+        matches!(self, Self::DeliverFirst | Self::DeliverUntilAcked)
     }
 }
 

@@ -75,6 +75,10 @@ name_id! {
     UserId except "me"
 }
 name_id! {
+    /// A device of a user: 1-64 of `A-Za-z0-9_-`, chosen by its client.
+    DeviceId
+}
+name_id! {
     /// One start of one node: minted as `N` + ULID, accepted as 1-64 of `A-Za-z0-9_-`.
     NodeId
 }

@@ -14,6 +14,7 @@ mod backoff;
 mod chain;
 mod channel;
 mod code;
+mod devices;
 mod ids;
 mod invisible;
 mod known;
@@ -40,9 +41,10 @@ pub use channel::{
     Channel, ChannelChange, ChannelDetails, ChannelType, Contract, LateArrivals, Member, Visibility,
 };
 pub use code::{ErrorCode, Retry};
+pub use devices::SeenDevices;
 pub use ids::{
-    ChangeId, ChannelId, ConnectionId, FileId, IdError, LogId, MessageId, MessageRef, NodeId,
-    PublicationId, ThreadId, UserId, WorkspaceId,
+    ChangeId, ChannelId, ConnectionId, DeviceId, FileId, IdError, LogId, MessageId, MessageRef,
+    NodeId, PublicationId, ThreadId, UserId, WorkspaceId,
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};

@@ -14,9 +14,12 @@ mod renew;
 
 pub use renew::RenewFrame;
 
-/// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
+/// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`. On the socket of a
+/// device it also takes [`KEPT`].
 pub const ACCEPTED: [&str; 9] =
     ["got", "idle", "join", "leave", "ping", "renew", "send", "typing", "view"];
+/// The type of [`ClientFrame::Kept`].
+pub const KEPT: &str = "kept";
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,6 +114,13 @@ pub enum ClientFrame {
         /// The id.
         up_to: MessageId,
     },
+    /// This device has these messages for good (ADR 0046).
+    Kept {
+        /// Their channel.
+        channel_id: ChannelId,
+        /// Their ids, at most [`limits::KEPT_IDS_MAX`], sorted.
+        ids: Vec<MessageId>,
+    },
     /// The client takes part in a channel that keeps nothing, from now on.
     Join {
         /// The channel.
@@ -204,6 +214,13 @@ impl ClientFrame {
                 let (channel_id, up_to) = (fields.channel()?, fields.id("up_to")?);
                 Self::Got { channel_id, up_to }
             }
+            Some(KEPT) => {
+                let channel_id = fields.channel()?;
+                let id = |value: &Value| value.as_str()?.parse().ok();
+                let ids = fields.list("ids", limits::KEPT_IDS_MAX, id)?;
+                let ids = Some(ids).filter(|ids| !ids.is_empty());
+                Self::Kept { channel_id, ids: ids.ok_or_else(|| malformed("ids"))? }
+            }
             Some("leave") => Self::Leave(fields.channel()?),
             Some("send") => return fields.send(),
             Some("renew") => Self::Renew(fields.renew()?),
@@ -223,6 +240,7 @@ impl ClientFrame {
             Self::View(_) => "view",
             Self::Typing(_) => "typing",
             Self::Got { .. } => "got",
+            Self::Kept { .. } => KEPT,
             Self::Join { .. } => "join",
             Self::Leave(_) => "leave",
             Self::Send(_) | Self::BadSend { .. } => "send",
@@ -262,6 +280,10 @@ impl ClientFrame {
             Self::Got { channel_id, up_to } => json!({
                 "type": "got", "channel_id": channel_id.as_str(), "up_to": up_to.to_string(),
             }),
+            Self::Kept { channel_id, ids } => {
+                let ids: Vec<String> = ids.iter().map(MessageId::to_string).collect();
+                json!({ "type": KEPT, "channel_id": channel_id.as_str(), "ids": ids })
+            }
             Self::Leave(channel_id) => {
                 json!({ "type": "leave", "channel_id": channel_id.as_str() })
             }

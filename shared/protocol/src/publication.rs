@@ -3,6 +3,8 @@
 //! Nodes match on [`Recipients`] only. The frame's JSON is made once, by the publisher, and a node
 //! passes it on unread: new kinds of events need no new nodes (ADR 0031).
 
+mod texts;
+
 use std::sync::Arc;
 
 use model::{
@@ -95,6 +97,9 @@ pub struct Subject {
     /// Whether no store had it yet: if the bus loses it, nobody can read it until it is sent again (G13).
     #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_unstored: bool,
+    /// Whether it is stored only if some device lacks it (ADR 0046).
+    #[serde(rename = "k", default, skip_serializing_if = "std::ops::Not::not")]
+    pub until_acked: bool,
 }
 
 /// What the recipients get.
@@ -132,6 +137,7 @@ impl Subject {
             rev: message.rev.clone(),
             is_whole: !message.has_old_long_text(),
             is_unstored: false,
+            until_acked: false,
         }
     }
 
@@ -174,7 +180,18 @@ impl Publication {
     /// The publication of a message that no store has yet: the whole of it travels, however long it is.
     #[must_use]
     pub fn of_delivered(message: &Message, members_version: u64) -> Self {
-        let subject = Subject { is_unstored: true, ..Subject::of_message(message) };
+        Self::delivered(message, members_version, false)
+    }
+
+    /// The same for one that is stored only if some device lacks it.
+    #[must_use]
+    pub fn of_unacked(message: &Message, members_version: u64) -> Self {
+        Self::delivered(message, members_version, true)
+    }
+
+    fn delivered(message: &Message, members_version: u64, until_acked: bool) -> Self {
+        let of = Subject::of_message(message);
+        let subject = Subject { is_unstored: true, until_acked, ..of };
         let (subject, payload) = (Some(subject), Payload::message(message));
         Self { subject, payload, ..Self::of_message(message, members_version) }
     }
@@ -464,33 +481,6 @@ mod text {
     {
         let text: Cow<'de, str> = Cow::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
-    }
-}
-
-/// Serde for a list of ids as a list of texts.
-mod texts {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-
-    pub(super) fn serialize<T: Display, S: Serializer>(
-        ids: &[T],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(ids.iter().map(ToString::to_string))
-    }
-
-    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<T>, D::Error>
-    where
-        T::Err: Display,
-    {
-        let ids: Vec<String> = Vec::deserialize(from)?;
-        let parsed: Result<_, _> = ids.iter().map(|id| id.parse()).collect();
-        parsed.map_err(D::Error::custom)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Receipts: how far the messages of a channel have come. Watermarks only, so that a lost one costs
 //! nothing: the next one says as much.
 
-use model::{ChannelId, MessageId, UserId};
+use model::{ChannelId, DeviceId, MessageId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -17,6 +17,9 @@ pub struct ReceiptsSignal {
     /// Messages that are stored now, and their senders.
     pub archived: Vec<(MessageId, UserId)>,
 }
+
+/// Who keeps a message for good: a user's device.
+pub type UserDevice = (UserId, DeviceId);
 
 /// The form of a [`ReceiptsSignal`] on the bus.
 #[derive(Debug, Default, Serialize, Deserialize)]

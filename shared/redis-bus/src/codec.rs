@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use messaging::ports::Entry;
-use model::{ChannelId, Position, PublicationId, WorkspaceId};
+use model::{ChannelId, MessageId, Position, PublicationId, WorkspaceId};
 use protocol::publication::Publication;
 use redis::Value;
 
@@ -32,6 +32,11 @@ pub(crate) fn spool_key(workspace: &WorkspaceId) -> String {
 /// The ids of a channel's entries in the spool, by when they were accepted.
 pub(crate) fn waiting_key(workspace: &WorkspaceId, channel: &ChannelId) -> String {
     format!("ink:{{{workspace}}}:waiting:{channel}")
+}
+
+/// The devices that keep a message.
+pub(crate) fn keepers_key(workspace: &WorkspaceId, channel: &ChannelId, id: MessageId) -> String {
+    format!("ink:{{{workspace}}}:keepers:{channel}:{id}")
 }
 
 /// The watermarks of a channel.

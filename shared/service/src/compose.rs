@@ -91,6 +91,7 @@ where
         files: Arc::new(NoFiles),
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
+        devices: Arc::<S>::clone(&store),
         mentions: Arc::<S>::clone(&store),
         pins: Arc::<S>::clone(&store),
         threads: Arc::<S>::clone(&store),
@@ -239,9 +240,20 @@ pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
 
 /// An archiver on a store and a bus, with the system's clock.
 #[must_use]
-pub fn archiver(store: DynamoStore, BusParts { bus, spool, .. }: BusParts) -> Archiver {
+pub fn archiver(store: DynamoStore, BusParts { bus, spool, receipts, .. }: BusParts) -> Archiver {
     let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
-    Archiver::new(ArchiverPorts { spool, bus, messages: Arc::new(store), clock, randomness })
+    let messages = Arc::new(store);
+    let (members, devices) = (messages.clone(), messages.clone());
+    Archiver::new(ArchiverPorts {
+        spool,
+        bus,
+        messages,
+        members,
+        devices,
+        receipts,
+        clock,
+        randomness,
+    })
 }
 
 /// A deriver on a store and its files, with the system's clock.

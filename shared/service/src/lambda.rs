@@ -184,6 +184,7 @@ impl Reader for Archiver {
         vec![
             ("archived", counts.archived),
             ("archive_repeats", counts.repeated),
+            ("archive_acked", counts.acked),
             ("archive_conflicts", counts.conflicts),
             ("archive_unreadable", counts.unreadable),
             ("archive_failures", counts.failed),
@@ -457,10 +458,14 @@ mod tests {
     async fn an_archiver_tells_what_waits_even_if_it_stores_nothing() {
         let clock = Arc::new(memory::ManualClock::at(Timestamp::from_unix_ms(1)));
         let bus = memory::MemoryBus::new(clock.clone());
+        let store = Arc::new(memory::MemoryStore::new());
         let archiver = Archiver::new(ArchiverPorts {
             spool: Arc::new(bus.clone()),
+            receipts: Arc::new(bus.clone()),
             bus: Arc::new(bus),
-            messages: Arc::new(memory::MemoryStore::new()),
+            messages: store.clone(),
+            members: store.clone(),
+            devices: store,
             clock,
             randomness: Arc::new(memory::SeededRandomness::new(1)),
         });

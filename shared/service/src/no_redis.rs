@@ -1,5 +1,6 @@
 //! The bus, node directory and book of presence of a program without Redis.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,9 +10,11 @@ use messaging::ports::{
     Spool, SpoolEntry, Subscription,
 };
 use model::{
-    ChannelId, EntryId, NodeId, SessionId, SessionPosition, Timestamp, UserId, WorkspaceId,
+    ChannelId, EntryId, MessageId, NodeId, SessionId, SessionPosition, Timestamp, UserId,
+    WorkspaceId,
 };
 use protocol::publication::Publication;
+use protocol::receipts::UserDevice;
 use protocol::signal::Signal;
 
 /// Refuses every call. For functions that neither publish nor read the directory, so that code that
@@ -91,6 +94,24 @@ impl ReceiptBook for NoRedis {
         _: &ChannelId,
         _: &ReceiptMarks,
     ) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn note_keepers(
+        &self,
+        _: &WorkspaceId,
+        _: &ChannelId,
+        _: &[(MessageId, UserDevice)],
+    ) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn keepers(
+        &self,
+        _: &WorkspaceId,
+        _: &ChannelId,
+        _: MessageId,
+    ) -> Result<BTreeSet<UserDevice>, BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 

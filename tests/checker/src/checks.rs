@@ -232,6 +232,11 @@ impl Clients {
         self.clients.iter().filter(|(_, client)| !client.leaves).map(|(id, it)| (*id, it))
     }
 
+    /// All clients that ever were.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.clients.iter().map(|(id, client)| (*id, client))
+    }
+
     /// When a message of a channel's main log first reached a client.
     pub(crate) fn seen_at(
         &self,

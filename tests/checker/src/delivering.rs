@@ -2,11 +2,14 @@
 //! end, once and as it was, and everybody has what the archive has. What a node accepted is in a spool
 //! or in the archive, and no receipt is ahead of what a device said.
 
+mod acked;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, TextDigest, UserId};
+use model::{ChannelId, DeviceId, MessageId, TextDigest, UserId};
 
+use self::acked::Acked;
 use crate::checks::Clients;
 use crate::history::{ClientId, Event, History, StoredItem};
 use crate::members::Members;
@@ -20,6 +23,8 @@ pub enum Delivering {
     Opened {
         /// The channel.
         channel: ChannelId,
+        /// Whether nobody stores what all devices have.
+        keeps_acked: bool,
     },
     /// A client took a message into its outbox.
     Takes {
@@ -38,6 +43,13 @@ pub enum Delivering {
         channel: ChannelId,
         /// The message.
         id: MessageId,
+    },
+    /// A client is a process of a device.
+    Runs {
+        /// Which client.
+        client: ClientId,
+        /// On which device. It has what any of its processes has.
+        device: DeviceId,
     },
     /// A node told a client that it is accepted.
     Accepted {
@@ -145,7 +157,7 @@ type Key<'a> = (&'a ChannelId, MessageId);
 pub(crate) fn opened(history: &History) -> BTreeSet<&ChannelId> {
     let mut opened = BTreeSet::new();
     for (_, event) in &history.events {
-        if let Event::Delivering(Delivering::Opened { channel }) = event {
+        if let Event::Delivering(Delivering::Opened { channel, .. }) = event {
             opened.insert(channel);
         }
     }
@@ -169,13 +181,16 @@ pub(crate) fn delivering(
         clients,
         stored: stored.map(|item| ((&item.log.channel_id, item.id), item)).collect(),
         channels: channels.clone(),
+        acked: Acked::of(history, clients, members),
+        dropped: BTreeSet::new(),
         taken: BTreeMap::new(),
         losses: losses(history, bounds),
         verdict,
     };
     judge.go_through();
+    judge.dropped = judge.had_by_all();
     judge.archived_once();
-    judge.everybody_has_it(members, bounds.settle);
+    judge.everybody_has_it(members, bounds.settle + bounds.sent_again);
     judge.nobody_else_has_it(members, bounds.removals_known);
     judge.pages_have_it();
 }
@@ -202,11 +217,29 @@ fn losses(history: &History, bounds: &Bounds) -> Vec<(Duration, Duration)> {
     losses.into_iter().map(|(_, began, ended)| (began, ended)).collect()
 }
 
+impl<'a> Taken<'a> {
+    fn new(sender: Option<&'a UserId>, text: TextDigest, taken: (usize, Duration)) -> Self {
+        Self {
+            sender,
+            text,
+            taken,
+            sent: 0,
+            accepted: None,
+            is_archived: false,
+            has_failed: false,
+            is_abandoned: false,
+        }
+    }
+}
+
 struct Judge<'a> {
     history: &'a History,
     clients: &'a Clients,
     channels: BTreeSet<&'a ChannelId>,
     stored: BTreeMap<Key<'a>, &'a StoredItem>,
+    acked: Acked<'a>,
+    /// What is not stored because all devices have it.
+    dropped: BTreeSet<Key<'a>>,
     taken: BTreeMap<Key<'a>, Taken<'a>>,
     losses: Vec<(Duration, Duration)>,
     verdict: &'a mut Verdict,
@@ -229,29 +262,20 @@ impl<'a> Judge<'a> {
             let Event::Delivering(event) = event else { continue };
             match event {
                 Delivering::Takes { client, channel, id, text } => {
-                    let sender = self.clients.user(*client);
-                    let taken = Taken {
-                        sender,
-                        text: *text,
-                        taken: (index, *at),
-                        sent: 0,
-                        accepted: None,
-                        is_archived: false,
-                        has_failed: false,
-                        is_abandoned: false,
-                    };
+                    let taken = Taken::new(self.clients.user(*client), *text, (index, *at));
                     self.taken.insert((channel, *id), taken);
                 }
                 Delivering::Accepted { channel, id, sent, is_kept } => {
                     self.of((channel, *id), |taken| _ = taken.accepted.get_or_insert(*at));
-                    if !is_kept && !self.may_have_lost(*sent, *at) {
+                    let is_nowhere = !is_kept && !self.all_have(&(channel, *id), *at);
+                    if is_nowhere && !self.may_have_lost(*sent, *at) {
                         let what = format!("{id} in {channel} was accepted, and is nowhere");
                         self.verdict.note(Check::K16Accepted, what);
                     }
                 }
                 Delivering::Archived { channel, id, is_stored } => {
                     self.of((channel, *id), |taken| taken.is_archived = true);
-                    if !is_stored {
+                    if !is_stored && !self.all_have(&(channel, *id), *at) {
                         let what = format!("{id} in {channel} is said to be stored, and is not");
                         self.verdict.note(Check::K16Accepted, what);
                     }
@@ -287,7 +311,7 @@ impl<'a> Judge<'a> {
                     let shared = shared.get(&(user, channel)).copied();
                     self.is_not_ahead("to have read", (user, channel), *up_to, shared);
                 }
-                Delivering::Opened { .. } | Delivering::Page { .. } => {}
+                Delivering::Opened { .. } | Delivering::Runs { .. } | Delivering::Page { .. } => {}
             }
         }
     }
@@ -321,6 +345,21 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// What nobody stored, although it was delivered, because each device that could have it has it.
+    fn had_by_all(&self) -> BTreeSet<Key<'a>> {
+        let gone = self.taken.iter().filter(|((channel, id), taken)| {
+            let is_over = taken.is_archived || taken.is_abandoned || taken.has_failed;
+            is_over && !self.stored.contains_key(&(*channel, *id))
+        });
+        gone.filter(|(key, _)| self.all_have(key, Duration::MAX)).map(|(key, _)| *key).collect()
+    }
+
+    /// Whether nobody need store a message at a time.
+    fn all_have(&self, (channel, id): &Key<'_>, at: Duration) -> bool {
+        let taken = self.taken.get(&(*channel, *id));
+        taken.is_some_and(|taken| self.acked.all_have(channel, *id, taken.taken.0, at))
+    }
+
     /// K15: what is in the archive.
     fn archived_once(&mut self) {
         let mut by_text: HashMap<_, Vec<MessageId>> = HashMap::new();
@@ -342,6 +381,7 @@ impl<'a> Judge<'a> {
             verdict.repeated += taken.sent.saturating_sub(1);
             let is_spread = || self.clients.is_seen(channel, *id);
             match self.stored.get(&(*channel, *id)) {
+                None if self.dropped.contains(&(*channel, *id)) => verdict.dropped += 1,
                 Some(item) => {
                     verdict.archived += 1;
                     if item.text != taken.text || Some(&item.sender) != taken.sender {
@@ -399,7 +439,9 @@ impl<'a> Judge<'a> {
                     let is_left = taken.is_some_and(|it| it.is_abandoned || it.has_failed);
                     is_left && self.history.lost.contains(id)
                 };
-                if !self.stored.contains_key(&(channel, *id)) && !is_lost() {
+                let key = (channel, *id);
+                let is_kept = self.stored.contains_key(&key) || self.dropped.contains(&key);
+                if !is_kept && !is_lost() {
                     let what = format!("{:?} shows {id}, which is not stored", shown.client);
                     self.verdict.note(Check::K15Archived, what);
                 }
@@ -438,6 +480,7 @@ impl<'a> Judge<'a> {
                 };
                 let is_here = from.is_none_or(|from| *id >= from) && !ids.contains(id);
                 if is_here
+                    && !self.all_have(&(channel, *id), *at)
                     && !self.history.lost.contains(id)
                     && !self.may_have_lost(taken.taken.1, *at)
                 {

@@ -12,6 +12,7 @@ use super::*;
 
 const BOUNDS: Bounds = Bounds {
     settle: Duration::from_secs(5),
+    sent_again: Duration::ZERO,
     explains: |kind| kind != "quiet",
     resyncs_per_fault: 1,
     resyncs_besides: 0,

@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Bounds {
     /// How long a message may take, from its 200 or the last fault's end, whichever is later.
     pub settle: Duration,
+    /// How much longer it may take where messages are delivered first: its sender sends it again then, if
+    /// Redis has lost it.
+    pub sent_again: Duration,
     /// Whether a fault of this kind explains that clients get a resync.
     pub explains: fn(&str) -> bool,
     /// How many resyncs a client may get for each fault that explains them.
@@ -27,6 +30,7 @@ impl Bounds {
     pub fn of_any_fault(settle: Duration, resyncs_per_fault: u32) -> Self {
         Self {
             settle,
+            sent_again: Duration::ZERO,
             explains: |_| true,
             resyncs_per_fault,
             resyncs_besides: 0,
@@ -125,6 +129,8 @@ pub struct Verdict {
     pub accepted: u64,
     /// Of these, the ones that are stored.
     pub archived: u64,
+    /// Of these, the ones that nobody stored, because all devices have them.
+    pub dropped: u64,
     /// Repeated sends of these on sockets.
     pub repeated: u64,
     /// Messages that were refused for good.
@@ -174,6 +180,7 @@ impl Verdict {
         self.taken += other.taken;
         self.accepted += other.accepted;
         self.archived += other.archived;
+        self.dropped += other.dropped;
         self.repeated += other.repeated;
         self.refused += other.refused;
         self.hole += other.hole;
@@ -219,11 +226,11 @@ impl fmt::Display for Verdict {
             )?;
         }
         if self.taken > 0 {
-            let Self { taken, accepted, archived, repeated, refused, hole, .. } = self;
+            let Self { taken, accepted, archived, dropped, repeated, refused, hole, .. } = self;
             write!(
                 f,
                 "; delivered first: {taken} sent, {accepted} accepted, {archived} archived, \
-                 {repeated} repeated, {refused} refused, {hole} in the hole"
+                 {dropped} had by all, {repeated} repeated, {refused} refused, {hole} in the hole"
             )?;
         }
         for violation in &self.violations {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use messaging::ports::{BusError, EventBus as _, Notice, Published};
-use model::limits;
+use messaging::ports::{BusError, EventBus as _, Notice, Published, ReceiptBook as _};
+use model::{ChannelId, MessageId, Timestamp, limits};
 use redis_bus::RedisBus;
 use tests::redis::{Flavor, RedisServer};
 use tokio::net::{TcpListener, TcpStream};
@@ -248,7 +248,16 @@ async fn keys_expire((server, bus): Parts) {
     assert!(guard <= limits::GUARD_TTL && guard > limits::GUARD_TTL - PATIENCE, "{guard:?}");
     let stream = ttl_of("ink:{acme}:stream");
     assert!(stream <= limits::STREAM_TTL && stream > limits::STREAM_TTL - PATIENCE, "{stream:?}");
-    assert_eq!(server.command(&["DBSIZE"]), "2");
+    let (channel, message) = (
+        ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+        MessageId::mint(Timestamp::from_unix_ms(1), 1),
+    );
+    let keeper = ("ann".parse().unwrap(), "phone".parse().unwrap());
+    bus.note_keepers(&acme(), &channel, &[(message, keeper)]).await.unwrap();
+    let keepers = ttl_of(&format!("ink:{{acme}}:keepers:{channel}:{message}"));
+    let ttl = limits::KEEPERS_TTL;
+    assert!(keepers <= ttl && keepers > ttl - PATIENCE, "{keepers:?}");
+    assert_eq!(server.command(&["DBSIZE"]), "3");
     // When the guard has expired, the publication is accepted again.
     server.command(&["DEL", &format!("ink:{{acme}}:guard:{id}")]);
     let again = bus.publish(&acme(), &publication(1)).await.unwrap();

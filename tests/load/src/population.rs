@@ -121,6 +121,7 @@ impl Population {
             },
             node_id: node_id.clone(),
             is_invisible: false,
+            device: None,
             issued_at: now,
             expires_at: now.plus(limits::TICKET_TTL),
             nonce: socket as u128,

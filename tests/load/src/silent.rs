@@ -6,15 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, Follow, Joined, LogEntry,
-    LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore,
-    MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage,
-    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
+    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, DeviceStore, Follow, Joined,
+    LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention,
+    MentionStore, MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite,
+    ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
     StoredMessage, StoredPin, StoredReaction, ThreadMarked, ThreadStore, UserThread, WriteError,
 };
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
-    Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, DeviceId, Emoji, LateArrivals, LogId, Member, MessageId,
+    MessageRef, Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -457,6 +457,29 @@ impl RevocationStore for MaybeSilent {
     ) -> Result<Vec<UserId>, ReadError> {
         self.answers().await?;
         self.inner.revoked_among(workspace, users).await
+    }
+}
+
+#[async_trait]
+impl DeviceStore for MaybeSilent {
+    async fn register(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.inner.register(workspace, user, device, now).await
+    }
+
+    async fn devices(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+        now: Timestamp,
+    ) -> Result<Vec<(UserId, DeviceId)>, ReadError> {
+        self.answers().await?;
+        self.inner.devices(workspace, users, now).await
     }
 }
 

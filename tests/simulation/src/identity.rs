@@ -1,7 +1,7 @@
 //! Tokens and tickets as plain text. Other tests cover signatures.
 
 use messaging::ports::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
-use model::{NodeId, Timestamp, UserId, WorkspaceId};
+use model::{DeviceId, NodeId, Timestamp, UserId, WorkspaceId};
 
 /// Tokens and tickets without signatures.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +35,9 @@ impl Tickets for UnsignedIdentity {
         let Principal { workspace_id, user_id, expires_at, .. } = &ticket.principal;
         let of = token(workspace_id, user_id, *expires_at);
         let (issued_at, expires_at) = (ticket.issued_at.unix_ms(), ticket.expires_at.unix_ms());
-        let Ticket { node_id, is_invisible, nonce, .. } = ticket;
-        format!("{of}~{node_id}~{is_invisible}~{issued_at}~{expires_at}~{nonce}")
+        let Ticket { node_id, is_invisible, device, nonce, .. } = ticket;
+        let device = device.as_ref().map_or("", DeviceId::as_str);
+        format!("{of}~{node_id}~{is_invisible}~{device}~{issued_at}~{expires_at}~{nonce}")
     }
 
     fn read(&self, text: &str) -> Result<Ticket, TicketError> {
@@ -46,6 +47,10 @@ impl Tickets for UnsignedIdentity {
                 principal: principal(parts.next()?)?,
                 node_id: NodeId::parse(parts.next()?).ok()?,
                 is_invisible: parts.next()?.parse().ok()?,
+                device: match parts.next()? {
+                    "" => None,
+                    device => Some(device.parse().ok()?),
+                },
                 issued_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 expires_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 nonce: parts.next()?.parse().ok()?,

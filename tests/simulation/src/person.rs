@@ -10,7 +10,7 @@ use client::{
     View,
 };
 use memory::SeededRng;
-use model::{ChannelId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
+use model::{ChannelId, DeviceId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -21,10 +21,12 @@ use crate::record::Recorder;
 /// A user at a device.
 #[derive(Debug)]
 pub(crate) struct Person {
-    /// The device.
+    /// The process.
     pub id: ClientId,
     /// The user.
     pub user: UserId,
+    /// The device's id, which its processes share.
+    pub device: DeviceId,
     /// The client.
     pub client: Client,
     program: Arc<Program>,
@@ -48,6 +50,10 @@ pub(crate) struct Setup {
     pub deliveries: Vec<Delivery>,
     /// Whether its user is invisible on it.
     pub invisible: bool,
+    /// The device's id, which its processes share.
+    pub device: DeviceId,
+    /// How long its outbox waits.
+    pub waits: DeliveryWaits,
 }
 
 /// The program that uses the client.
@@ -75,9 +81,11 @@ impl Person {
     /// Starts a client and its program.
     #[must_use]
     pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, rng: &SeededRng) -> Self {
-        let Setup { id, user, cursor, overlap, drops_older, deliveries, invisible } = setup;
+        let Setup { id, user, cursor, overlap, drops_older, deliveries, invisible, device, waits } =
+            setup;
         let disk = Mutex::new(deliveries.clone());
         recorder.note(Noted::Starts { client: id, user: user.clone() });
+        recorder.note(Noted::Delivering(Delivering::Runs { client: id, device: device.clone() }));
         let has_cursor = cursor.is_some();
         let config = Config {
             cursor,
@@ -88,8 +96,9 @@ impl Person {
             // largest one may not: then the person scrolls up.
             first_visit_messages: limits::PAGE_ROWS_MAX,
             deliveries,
-            delivery_waits: WAITS,
+            delivery_waits: waits,
             invisible,
+            device: Some(device.clone()),
             ..Config::new(api.clone())
         };
         let (client, events) = Client::start(config);
@@ -109,7 +118,7 @@ impl Person {
         let shown = client.clone();
         let running = Arc::clone(&program).run(events, has_cursor, api, shown);
         let task = tokio::spawn(running).abort_handle();
-        Self { id, user, client, program, task }
+        Self { id, user, device, client, program, task }
     }
 
     /// What the client shows of a channel and its threads at the end.
@@ -223,6 +232,7 @@ impl Program {
                 Event::Message { message, fresh, .. } => {
                     let log = message.log();
                     if !self.drops(&log, message.id) {
+                        shown.keeps(&message);
                         let Message { id, rev, .. } = message;
                         self.recorder.note(Noted::Seen { client, log, id, rev, fresh });
                     }
@@ -377,12 +387,6 @@ const fn is_frame(event: &Event) -> bool {
     )
 }
 
-/// Shorter than the default, so that a run sees repetitions.
-const WAITS: DeliveryWaits = DeliveryWaits {
-    archived: Duration::from_secs(5),
-    longest: Duration::from_secs(10),
-    socket: Duration::from_secs(2),
-};
 const MESSAGES_MAX: usize = 100_000;
 /// Messages of the page with which a client starts a channel.
 const A_PAGE: usize = limits::PAGE_ROWS_MAX as usize;

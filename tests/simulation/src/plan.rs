@@ -63,6 +63,8 @@ pub struct Plan {
     pub deliver_every_ms: Option<RangeInclusive<u64>>,
     /// Such channels per workspace.
     pub delivering_rooms: u32,
+    /// Whether each workspace has one more, in which nobody stores what all devices have.
+    pub keeps_acked: bool,
     /// Whether runs of the function `archive` are killed.
     pub archive_dies: bool,
     /// After one of so many messages, the process of the device dies.
@@ -119,6 +121,7 @@ impl Plan {
             meet_every_ms: None,
             deliver_every_ms: None,
             delivering_rooms: 2,
+            keeps_acked: false,
             archive_dies: true,
             dies_one_in: 25,
             lost_one_in: 3,
@@ -186,8 +189,21 @@ impl Plan {
         }
     }
 
-    /// The same over failovers that lose the newest messages, while most devices that die are lost: what
-    /// was not stored before is the hole.
+    /// People in a channel that keeps only what some device lacks. Nothing goes wrong.
+    #[must_use]
+    pub fn acked() -> Self {
+        Self {
+            keeps_acked: true,
+            change_every_ms: None,
+            archive_dies: false,
+            dies_one_in: u64::MAX,
+            restless: false,
+            ..Self::delivering()
+        }
+    }
+
+    /// [`Self::delivering`] over failovers that lose the newest messages, while most devices that die are
+    /// lost: what was not stored before is the hole.
     #[must_use]
     pub fn delivering_over_failovers() -> Self {
         let fault = |at_s: u64| (Duration::from_secs(at_s), Duration::from_secs(2), Kind::FailOver);
@@ -209,6 +225,13 @@ impl Plan {
     pub fn delivering_of_seed(seed: u64) -> Self {
         // Worlds of one seed after the other, without those of a relay that is late.
         let seed = seed + seed / 49;
+        let keeps_acked = seed % 4 == 1;
+        let mut of_seed = Self::of_seed(seed);
+        if keeps_acked {
+            // Where something happens all the time, some device always lacks something.
+            of_seed.faults = of_seed.faults.into_iter().step_by(6).collect();
+            (of_seed.restless, of_seed.entries_max) = (false, 5_000);
+        }
         Self {
             send_every_ms: 2_000..=6_000,
             revise_every_ms: None,
@@ -219,9 +242,11 @@ impl Plan {
             meet_every_ms: None,
             deliver_every_ms: Some(200..=350),
             delivering_rooms: 3,
-            dies_one_in: 120,
+            // What a dead device lacks is stored.
+            dies_one_in: if keeps_acked { 20_000 } else { 120 },
+            keeps_acked,
             types: false,
-            ..Self::of_seed(seed)
+            ..of_seed
         }
     }
 
@@ -301,6 +326,7 @@ impl Plan {
             meet_every_ms: seed.is_multiple_of(2).then_some(2_500..=8_000),
             deliver_every_ms: (!seed.is_multiple_of(2)).then_some(1_500..=5_000),
             types: true,
+            keeps_acked: seed % 4 == 1,
             one_is_invisible: seed.is_multiple_of(3),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },

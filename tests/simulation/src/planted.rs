@@ -1,4 +1,4 @@
-//! Twenty-six bugs that systems like this one have shipped. The checks must find each of them.
+//! Twenty-seven bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
 //! misconfigured client (3, 7), or a switch in the model of Redis (6, 21) or of the store (11 to 15
@@ -86,6 +86,8 @@ pub enum Planted {
     RemovedFirst,
     /// 26: a receipt says that somebody has what was not delivered to them yet.
     ReceiptFirst,
+    /// 27: a device that keeps a message of a channel is taken to keep the next ones, too.
+    AckedAhead,
 }
 
 impl Planted {
@@ -117,6 +119,7 @@ impl Planted {
         ("accepted_first", Self::AcceptedFirst),
         ("removed_first", Self::RemovedFirst),
         ("receipt_first", Self::ReceiptFirst),
+        ("acked_ahead", Self::AckedAhead),
     ];
 }
 
@@ -183,7 +186,8 @@ impl Plant {
             | Planted::GhostPresence
             | Planted::AcceptedFirst
             | Planted::RemovedFirst
-            | Planted::ReceiptFirst => None,
+            | Planted::ReceiptFirst
+            | Planted::AckedAhead => None,
         }
     }
 
@@ -252,6 +256,15 @@ impl Plant {
             Planted::ReceiptFirst => {
                 Arc::new(delivering::Hasty { receipts, newest: Arc::clone(&self.newest) })
             }
+            _ => receipts,
+        }
+    }
+
+    /// The receipts as the archive has them, with the bug.
+    #[must_use]
+    pub(crate) fn acked(&self, receipts: Arc<dyn ReceiptBook>) -> Arc<dyn ReceiptBook> {
+        match self.bug {
+            Planted::AckedAhead => Arc::new(delivering::Ahead { receipts, seen: Mutex::default() }),
             _ => receipts,
         }
     }

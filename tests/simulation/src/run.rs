@@ -151,8 +151,10 @@ async fn count(world: World, counted: Arc<Mutex<Vec<(Duration, u64)>>>) {
 /// Judges the run as soon as every rule holds, and at the latest when the settle time is over.
 async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
     let settle = world.plan.settle;
+    let longer = if world.plan.keeps_acked { STORED_LATE } else { Duration::ZERO };
     let bounds = Bounds {
         settle,
+        sent_again: longer,
         explains: Kind::named_explains_resyncs,
         resyncs_per_fault: 1,
         resyncs_besides: world.plan.resyncs_besides,
@@ -162,7 +164,7 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
     let mut settling = ephemeral::Settling::new(world, SeededRng::new(seed ^ SETTLING_SEED));
     // Devices that came later view them from now on.
     presence::view_everybody(world);
-    let until = Instant::now() + settle;
+    let until = Instant::now() + settle + longer * 2;
     loop {
         settling.go_on(world).await;
         let unread = reading::unread(world).await;
@@ -253,6 +255,8 @@ fn history(world: &World) -> History {
 const REMOVALS_KNOWN: Duration = limits::VIEW_LEASE.saturating_add(Duration::from_secs(2));
 /// Randomness of its own, so that worlds without meetings are what they were.
 const MEETINGS_SEED: u64 = 0x3ee7;
+/// How much longer messages may wait that are stored only if somebody lacks them.
+pub(crate) const STORED_LATE: Duration = limits::ACK_WAIT.saturating_add(Duration::from_secs(20));
 const DELIVERING_SEED: u64 = 0xde11;
 const SETTLING_SEED: u64 = 0x5e77;
 /// How long sending continues after the last fault.

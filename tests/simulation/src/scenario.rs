@@ -35,7 +35,7 @@ pub const fn broken_by(bug: Planted) -> Check {
         Planted::RepeatedNumbers | Planted::MissedByOne => Check::K12Numbers,
         Planted::RingKeepsSaid | Planted::SignalInStream => Check::K13Lasting,
         Planted::GhostPresence => Check::K14Present,
-        Planted::RemovedFirst => Check::K15Archived,
+        Planted::RemovedFirst | Planted::AckedAhead => Check::K15Archived,
         Planted::AcceptedFirst | Planted::ReceiptFirst => Check::K16Accepted,
     }
 }
@@ -65,6 +65,7 @@ pub fn of(bug: Planted) -> Plan {
         Planted::AcceptedFirst => sent_to_a_full_redis(),
         Planted::RemovedFirst => archived_while_the_store_fails(),
         Planted::ReceiptFirst => Plan::delivering(),
+        Planted::AckedAhead => acked_while_away(),
     }
 }
 
@@ -281,5 +282,17 @@ fn archived_while_the_store_fails() -> Plan {
         lost_one_in: 1,
         faults: vec![fault(4_000, 6_000, Kind::StoreGone)],
         ..Plan::delivering()
+    }
+}
+
+/// People in a channel that keeps only what some device lacks. Some are away for so long that they cannot
+/// resume, and come back before what they missed is stored.
+fn acked_while_away() -> Plan {
+    Plan {
+        entries_max: 60,
+        resyncs_besides: 1,
+        faults: vec![fault(8_000, 25_000, Kind::PeopleAway)],
+        faulty: Duration::from_secs(40),
+        ..Plan::acked()
     }
 }

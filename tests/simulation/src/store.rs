@@ -1,5 +1,7 @@
 //! The model store: tables in memory, with the faults that a remote store shows its callers.
 
+mod devices;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
-use client::{Api, Delivery, Draft, Outbox};
+use client::{Api, Delivery, DeliveryWaits, Draft, Outbox};
 use memory::{MemoryFiles, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
@@ -14,7 +14,7 @@ use messaging::ports::{
 };
 use messaging::relay::Relay;
 use messaging::{App, Ports};
-use model::{ChannelId, UserId, WorkspaceId};
+use model::{ChannelId, DeviceId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
@@ -34,6 +34,7 @@ use crate::plan::Plan;
 use crate::planted::{Plant, Planted, SHORT_OVERLAP};
 use crate::record::Recorder;
 use crate::redis::Redis;
+use crate::run::STORED_LATE;
 use crate::store::SimStore;
 use crate::time::{SimClock, skew};
 
@@ -89,6 +90,8 @@ pub(crate) struct State {
     pub meetings: Meetings,
     /// Channels that deliver first.
     pub rooms: Rooms,
+    /// Devices that run no process.
+    devices: Mutex<Vec<(UserId, DeviceId)>>,
     /// What functions and the relay published.
     pub publications: Publications,
     tasks: Mutex<JoinSet<()>>,
@@ -186,6 +189,7 @@ impl World {
             gone: Mutex::default(),
             meetings: Meetings::default(),
             rooms: Rooms::default(),
+            devices: Mutex::default(),
             publications,
             tasks: Mutex::default(),
             sends: AtomicU64::new(0),
@@ -228,7 +232,7 @@ impl World {
         let rng = self.rng.fork();
         let environment = Environment {
             redis: wiring.redis.clone(),
-            messages: Arc::new(wiring.store.for_process(false)),
+            store: Arc::new(wiring.store.for_process(false)),
             clock: self.clock.off_by(skew(&rng, OFF_MS_MAX)),
             plant: wiring.plant.clone(),
         };
@@ -298,6 +302,17 @@ impl World {
         person.kill();
         self.recorder.note(Event::Leaves { client: person.id });
         self.people.lock().retain(|one| one.id != person.id);
+        self.devices.lock().push((person.user.clone(), person.device.clone()));
+    }
+
+    /// A device of a user that runs no process, or a new one.
+    #[expect(clippy::expect_used, reason = "names of this file are well formed")]
+    fn device(&self, user: &UserId, client: ClientId) -> DeviceId {
+        let mut devices = self.devices.lock();
+        match devices.iter().position(|(of, _)| of == user) {
+            Some(at) => devices.remove(at).1,
+            None => DeviceId::parse(&format!("d{}", client.0)).expect("a name"),
+        }
     }
 
     fn start(
@@ -316,7 +331,13 @@ impl World {
         let drops_older = planted == Some(Planted::MaxId);
         let api = self.api(workspace, user, Some(id));
         let (user, invisible) = (user.clone(), self.plan.is_invisible(user));
-        let setup = Setup { id, user, cursor, overlap, drops_older, deliveries, invisible };
+        let device = self.device(&user, id);
+        // What is sent again by `POST` is stored.
+        let archived = if self.plan.keeps_acked { STORED_LATE } else { Duration::from_secs(5) };
+        let (longest, socket) = (archived * 2, Duration::from_secs(2));
+        let waits = DeliveryWaits { archived, longest, socket };
+        let setup =
+            Setup { id, user, cursor, overlap, drops_older, deliveries, invisible, device, waits };
         let person = Arc::new(Person::start(setup, api, &self.recorder, &self.rng.fork()));
         self.people.lock().push(Arc::clone(&person));
         person
@@ -452,6 +473,7 @@ impl Wiring {
             threads: Arc::<SimStore>::clone(&store),
             read_marks: Arc::<SimStore>::clone(&store),
             revocations: Arc::<SimStore>::clone(&store),
+            devices: Arc::<SimStore>::clone(&store),
             profiles: store,
             bus,
             sessions,

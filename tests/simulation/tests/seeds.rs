@@ -227,6 +227,11 @@ fn k15_an_archive_that_removes_before_it_stores_is_caught() {
 }
 
 #[test]
+fn k15_an_archive_that_takes_devices_to_be_ahead_is_caught() {
+    is_caught(Planted::AckedAhead);
+}
+
+#[test]
 fn k16_an_answer_before_the_script_is_caught() {
     is_caught(Planted::AcceptedFirst);
 }

@@ -123,7 +123,7 @@ mod tests {
         let mut delivered = Delivered::default();
         let state = |of: &str, rev: usize| {
             let rev = Rev::parse(&rev.to_string()).unwrap();
-            Subject { of: of.into(), rev, is_whole: true, is_unstored: false }
+            Subject { of: of.into(), rev, is_whole: true, is_unstored: false, until_acked: false }
         };
         delivered.insert(&state("a", 0), 3);
         assert_eq!(delivered.reached(&state("a", 0)), Some(3));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{ChannelId, MessageId, Timestamp, UserId, limits};
-use protocol::receipts::ReceiptsSignal;
+use protocol::receipts::{ReceiptsSignal, UserDevice};
 
 /// What is to be told of all channels.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Receipts(BTreeMap<ChannelId, Channel>);
 struct Channel {
     /// What clients here have got, for all nodes.
     got: BTreeMap<UserId, MessageId>,
+    /// Which messages devices here keep for good (ADR 0046).
+    kept: BTreeSet<(MessageId, UserDevice)>,
     passed_at: Option<Timestamp>,
     news: News,
     told_at: Option<Timestamp>,
@@ -37,6 +39,7 @@ pub(crate) struct Due {
     pub(crate) channel: ChannelId,
     /// For all nodes.
     pub(crate) got: Vec<(UserId, MessageId)>,
+    pub(crate) kept: Vec<(MessageId, UserDevice)>,
     /// For sockets here.
     pub(crate) news: News,
 }
@@ -49,6 +52,11 @@ impl Receipts {
     /// A client has all messages up to here.
     pub(crate) fn got(&mut self, channel: &ChannelId, user: &UserId, up_to: MessageId) {
         raise(&mut self.0.entry(channel.clone()).or_default().got, user, up_to);
+    }
+
+    /// A device keeps a message of a channel.
+    pub(crate) fn keeps(&mut self, channel: &ChannelId, id: MessageId, device: UserDevice) {
+        self.0.entry(channel.clone()).or_default().kept.insert((id, device));
     }
 
     /// Something happened, here or on another node. Watermarks are kept only where somebody views the
@@ -88,12 +96,15 @@ impl Receipts {
             let every = interval(members(channel));
             let is_over =
                 |at: Option<Timestamp>| at.is_none_or(|at| now < at || now.since(at) >= every);
-            let passes = !it.got.is_empty() && is_over(it.passed_at);
+            let has_got = !(it.got.is_empty() && it.kept.is_empty());
+            let passes = has_got && is_over(it.passed_at);
             let tells = it.news != News::default() && is_over(it.told_at);
-            let mut one = Due { channel: channel.clone(), got: Vec::new(), news: News::default() };
+            let (got, kept) = (Vec::new(), Vec::new());
+            let mut one = Due { channel: channel.clone(), got, kept, news: News::default() };
             if passes {
                 it.passed_at = Some(now);
                 one.got = std::mem::take(&mut it.got).into_iter().collect();
+                one.kept = std::mem::take(&mut it.kept).into_iter().collect();
             }
             if tells {
                 it.told_at = Some(now);
@@ -103,7 +114,8 @@ impl Receipts {
                 due.push(one);
             }
             // Kept while it has something to tell, or has just told.
-            let is_empty = it.got.is_empty() && it.news == News::default();
+            let has_got = !(it.got.is_empty() && it.kept.is_empty());
+            let is_empty = !has_got && it.news == News::default();
             !(is_empty && is_over(it.passed_at) && is_over(it.told_at))
         });
         due

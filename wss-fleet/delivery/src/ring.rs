@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Position, limits};
+use model::{Position, Timestamp, limits};
 use protocol::publication::{Payload, Publication};
 
 use crate::numbers::EntryNumber;
@@ -153,6 +153,15 @@ impl Ring {
         self.bytes = 0;
     }
 
+    /// Whether a subject is a message that was published since then, and is stored only if some device
+    /// lacks it.
+    pub(crate) fn is_until_acked(&self, subject: &str, since: Timestamp) -> bool {
+        let entry = self.subjects.get(subject).and_then(|number| self.entry(*number));
+        let entry = entry.filter(|entry| entry.position.entry.ms >= since.unix_ms());
+        let subject = entry.and_then(|entry| entry.publication.subject.as_ref());
+        subject.is_some_and(|subject| subject.until_acked)
+    }
+
     pub(crate) fn number_of(&self, position: Position) -> Option<EntryNumber> {
         self.numbers.get(&position).copied()
     }
@@ -245,6 +254,7 @@ mod tests {
             rev: Rev::parse(rev).unwrap(),
             is_whole,
             is_unstored: false,
+            until_acked: false,
         });
         Arc::new(Publication { subject, payload, ..(*publication()).clone() })
     }

@@ -15,7 +15,7 @@ mod said;
 mod ticks;
 
 use bytes::Bytes;
-use model::{ChannelId, NodeId, Position, Timestamp, UserId, WorkspaceId, limits};
+use model::{ChannelId, DeviceId, NodeId, Position, Timestamp, UserId, WorkspaceId, limits};
 use protocol::frame::ServerFrame;
 use protocol::publication::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -88,6 +88,8 @@ pub struct Workspace {
     /// Set while the stream has lost entries that are not backfilled yet.
     backfill: Option<Backfill>,
     resyncs: Resyncs,
+    /// The devices of sockets whose clients registered one.
+    devices: HashMap<SocketId, DeviceId>,
     /// Publications have been held for so long that ticks report it.
     is_held_up: bool,
     audit_at: Timestamp,
@@ -140,6 +142,7 @@ impl Workspace {
             era: 0,
             backfill: None,
             resyncs: Resyncs::default(),
+            devices: HashMap::default(),
             is_held_up: false,
             audit_at: now.plus(AUDIT),
             repair: RepairId::default(),

@@ -8,6 +8,7 @@ use messaging::deliver::{Delivered, Sending, deliver};
 use messaging::ports::ReceiptMarks;
 use model::{Channel, ChannelId, Contract, ErrorCode, MessageId, UserId, WorkspaceId, limits};
 use protocol::client_frame::SendFrame;
+use protocol::receipts::UserDevice;
 
 use crate::hub::Hub;
 use crate::known_channels::{channel, read};
@@ -22,7 +23,7 @@ pub(crate) async fn ask(hub: Arc<Hub>, workspace: WorkspaceId, ask: Ask) -> Inpu
 
 async fn answer(hub: &Hub, workspace: &WorkspaceId, mut ask: Ask) -> Answered {
     let channel = channel(hub, workspace, &ask.channel_id).await.map_err(|code| (code, None))?;
-    if channel.contract == Contract::DeliverFirst
+    if channel.contract.delivers_first()
         && let Some(send) = ask.send.take()
     {
         return delivered(hub, channel, ask, send).await;
@@ -36,7 +37,9 @@ async fn answer(hub: &Hub, workspace: &WorkspaceId, mut ask: Ask) -> Answered {
     }
     match channel.contract {
         Contract::Ephemeral => meetings::answer(hub, workspace, &channel, &ask).await,
-        Contract::PersistFirst | Contract::DeliverFirst => Err((ErrorCode::WrongContract, None)),
+        Contract::PersistFirst | Contract::DeliverFirst | Contract::DeliverUntilAcked => {
+            Err((ErrorCode::WrongContract, None))
+        }
     }
 }
 
@@ -67,14 +70,26 @@ async fn delivered(hub: &Hub, channel: Channel, ask: Ask, send: SendFrame) -> An
 
 /// Notes up to where users have a channel's messages. Lost if the bus does not take it: their clients
 /// say it again.
-pub(crate) async fn got(
+pub(crate) async fn told(
     hub: Arc<Hub>,
     workspace: WorkspaceId,
     id: ChannelId,
     delivered: Vec<(UserId, MessageId)>,
+    kept: Vec<(MessageId, UserDevice)>,
 ) {
+    if !kept.is_empty() {
+        let noted = hub.ports.receipts.note_keepers(&workspace, &id, &kept);
+        let noted = tokio::time::timeout(limits::PUBLISH_DEADLINE, noted).await;
+        if !matches!(noted, Ok(Ok(()))) {
+            // The messages are stored.
+            tracing::debug!(channel = %id, "what devices keep was not noted");
+        }
+    }
+    if delivered.is_empty() {
+        return;
+    }
     let channel = channel(&hub, &workspace, &id).await;
-    if !channel.is_ok_and(|channel| channel.contract == Contract::DeliverFirst) {
+    if !channel.is_ok_and(|channel| channel.contract.delivers_first()) {
         return;
     }
     let marks = ReceiptMarks { delivered, read: Vec::new() };

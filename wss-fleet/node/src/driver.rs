@@ -126,7 +126,7 @@ async fn attach<R: AsyncRead + Unpin>(
     presence: &mut Presence,
 ) -> Result<(), CloseCode> {
     let hub = &presence.hub;
-    let Ticket { principal, is_invisible, .. } = hub.admit(&hello.ticket)?;
+    let Ticket { principal, is_invisible, device, .. } = hub.admit(&hello.ticket)?;
     inbound.attached(principal.expires_at, hub.now());
     let attach = Attach {
         socket: presence.socket,
@@ -136,6 +136,7 @@ async fn attach<R: AsyncRead + Unpin>(
         cursor: hello.cursor,
         ends_at: principal.expires_at,
         is_invisible,
+        device,
     };
     tracing::debug!(
         connection_id = %attach.connection_id,

@@ -26,7 +26,7 @@ use crate::workspaces::Request;
 /// The clients that can be handed over, and the fleet.
 #[derive(Debug, Default)]
 pub(crate) struct HandOver {
-    clients: HashMap<SocketId, (Principal, bool)>,
+    clients: HashMap<SocketId, (Principal, Movable)>,
     fleet: FleetView,
 }
 
@@ -39,10 +39,7 @@ impl HandOver {
             ASKED_AT_ONCE,
             async |(workspace, queue)| {
                 let movable = movable(queue).await;
-                let of_client = |one: Movable| {
-                    let (socket, is_invisible) = (one.socket, one.is_invisible);
-                    (socket, (principal(&workspace, one), is_invisible))
-                };
+                let of_client = |one: Movable| (one.socket, (principal(&workspace, &one), one));
                 clients.lock().extend(movable.into_iter().map(of_client));
             },
         );
@@ -97,9 +94,10 @@ impl HandOver {
         hub: &Hub,
         fleet: &[FleetNode],
         socket: SocketId,
-        (caller, is_invisible): &(Principal, bool),
+        (caller, of): &(Principal, Movable),
     ) -> Result<(), Move> {
-        let client = Client { caller, is_invisible: *is_invisible };
+        let (is_invisible, device) = (of.is_invisible, of.device.as_ref());
+        let client = Client { caller, is_invisible, device };
         let placed = hand_over(&hub.ports, fleet, &hub.node_id, client);
         let placed = timeout(DIRECTORY_WAIT_MAX, placed).await.unwrap_or_default();
         let next = placed.ok_or(Move::NoNode)?;
@@ -126,8 +124,8 @@ async fn movable(queue: mpsc::Sender<Request>) -> Vec<Movable> {
 }
 
 /// A node does not know who is an admin, and no node asks.
-fn principal(workspace: &WorkspaceId, of: Movable) -> Principal {
-    let (workspace_id, user_id) = (workspace.clone(), of.user);
+fn principal(workspace: &WorkspaceId, of: &Movable) -> Principal {
+    let (workspace_id, user_id) = (workspace.clone(), of.user.clone());
     Principal { workspace_id, user_id, is_admin: false, expires_at: of.ends_at }
 }
 

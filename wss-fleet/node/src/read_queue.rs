@@ -154,7 +154,7 @@ impl ReadQueue {
             | Effect::Close { .. }
             | Effect::Signal(_)
             | Effect::Ask(_)
-            | Effect::Got { .. }
+            | Effect::Told { .. }
             | Effect::KeepMeeting(_)
             | Effect::Fill { .. }
             | Effect::Presence(_)

@@ -304,9 +304,9 @@ impl Task {
             Effect::Ask(ask) => {
                 self.job(asks::ask(hub, id, *ask));
             }
-            Effect::Got { channel, got } => {
+            Effect::Told { channel, got, kept } => {
                 self.jobs.spawn(async move {
-                    asks::got(hub, id, channel, got).await;
+                    asks::told(hub, id, channel, got, kept).await;
                     Event::Nothing
                 });
             }

@@ -176,6 +176,7 @@ impl Device {
         let shared = Shared {
             is_saved: false,
             gots: Arc::default(),
+            keeping: Arc::default(),
             api,
             inbox: Arc::new(Mutex::new(Inbox::new(100_000))),
             events: tx,

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::backoff::Backoff;
 use crate::error::ApiError;
-use crate::rest::{Api, Assignment};
+use crate::rest::{Api, Assignment, SocketKind};
 
 /// When the socket's token ends, and what is done about it.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ impl Renewing {
     }
 
     /// Begins an attempt.
-    pub(super) fn begin(&mut self, api: Api, node: NodeId, is_invisible: bool) {
+    pub(super) fn begin(&mut self, api: Api, node: NodeId, kind: SocketKind) {
         let now = Instant::now();
         let needs_token = self.token_due_at.is_some_and(|at| at <= now);
         (self.token_due_at, self.wish_due_at) = (None, None);
@@ -125,7 +125,7 @@ impl Renewing {
             if needs_token {
                 api.newer_token().await?;
             }
-            Ok((api.renewal(&node, is_invisible).await?, api.token_ends_at().await))
+            Ok((api.renewal(&node, &kind).await?, api.token_ends_at().await))
         });
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use model::Message;
+use model::{Message, Timestamp, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::Status;
 use super::delivering::Outgoing;
@@ -13,6 +14,7 @@ use crate::catch_up::Shared;
 use crate::event::Event;
 use crate::gots::{Gots, Telling};
 use crate::inbox::Inbox;
+use crate::keeping::Keeping;
 use crate::session::StopReason;
 use crate::store::{Batch, Store, StoreError};
 
@@ -32,11 +34,13 @@ struct Saver {
 struct Saved {
     inbox: Arc<Mutex<Inbox>>,
     gots: Arc<Mutex<Gots>>,
+    keeping: Arc<Mutex<Keeping>>,
 }
 
 impl Saved {
     fn of(shared: &Shared) -> Self {
-        Self { inbox: Arc::clone(&shared.inbox), gots: Arc::clone(&shared.gots) }
+        let (inbox, gots) = (Arc::clone(&shared.inbox), Arc::clone(&shared.gots));
+        Self { inbox, gots, keeping: Arc::clone(&shared.keeping) }
     }
 }
 
@@ -56,53 +60,40 @@ pub(super) fn save(
         outbox.save_from_now();
         outbox.restore(store.take_outbox());
     }
-    {
-        // The last process may have been killed before it said so.
-        let (inbox, mut gots) = (shared.inbox(), shared.gots.lock());
-        for (channel, timeline) in inbox.timelines() {
-            if let Some(newest) = timeline.newest() {
-                gots.note(channel, newest);
-            }
-        }
-    }
+    let recent_since = shared.api.server_now().minus(limits::KEEPERS_TTL);
     let (deliveries, status) = (deliveries.clone(), Arc::clone(status));
     let saver = Saver { store, shared: Saved::of(shared), deliveries, status, program };
-    tokio::spawn(saver.run(to_save));
+    tokio::spawn(saver.run(to_save, recent_since));
 }
 
 impl Saver {
     /// Runs until the client has stopped, the program drops its receiver, or the disk fails.
-    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    async fn run(self, mut events: mpsc::Receiver<Event>, recent_since: Timestamp) {
         let mut batch = Vec::new();
+        let Some(mut saver) = self.written().await else { return };
+        saver.note_what_was_here(recent_since);
         loop {
             tokio::select! {
                 biased;
                 count = events.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
-                () = self.program.closed() => return,
+                () = saver.program.closed() => return,
             }
-            let to_write = self.batch();
-            self = match self.written(to_write).await {
-                Ok(saver) => saver,
-                Err((program, error)) => {
-                    let stopped = Event::Stopped { reason: StopReason::Store(error) };
-                    // Fails only if the program dropped the receiver.
-                    return program.send(stopped).await.unwrap_or_default();
-                }
-            };
+            let Some(written) = saver.written().await else { return };
+            saver = written;
             for event in batch.drain(..) {
                 if let Event::Message { message, .. } = &event {
-                    self.note_got(message);
+                    saver.note_got(message);
                 }
-                if self.program.send(event).await.is_err() {
+                if saver.program.send(event).await.is_err() {
                     return;
                 }
             }
             // In this order: with an empty queue, the program has every event up to the position.
-            let position = self.status.lock().position.clone();
+            let position = saver.status.lock().position.clone();
             if events.is_empty() {
-                self.status.lock().cursor = position;
+                saver.status.lock().cursor = position;
             }
-            self.deliveries.wake();
+            saver.deliveries.wake();
         }
     }
 
@@ -117,16 +108,33 @@ impl Saver {
         Batch { cursor, owner, snapshot, outbox }
     }
 
-    async fn written(self, batch: Batch) -> Result<Self, (mpsc::Sender<Event>, StoreError)> {
+    /// Writes what is not written yet. `None` if that fails; the program knows.
+    async fn written(self) -> Option<Self> {
+        let batch = self.batch();
         let Self { mut store, shared, deliveries, status, program } = self;
         let written = spawn_blocking(move || {
             let written = store.write(batch);
             written.map(|()| store)
         });
-        match written.await {
-            Ok(Ok(store)) => Ok(Self { store, shared, deliveries, status, program }),
-            Ok(Err(error)) => Err((program, error)),
-            Err(stopped) => Err((program, StoreError::Disk(stopped.into()))),
+        let error = match written.await {
+            Ok(Ok(store)) => return Some(Self { store, shared, deliveries, status, program }),
+            Ok(Err(error)) => error,
+            Err(stopped) => StoreError::Disk(stopped.into()),
+        };
+        // Fails only if the program dropped the receiver.
+        program.send(Event::Stopped { reason: StopReason::Store(error) }).await.unwrap_or_default();
+        None
+    }
+
+    /// Notes what the client started with: the last process may have been killed before it said so.
+    fn note_what_was_here(&self, recent_since: Timestamp) {
+        let (inbox, now) = (self.shared.inbox.lock(), Instant::now());
+        let (mut gots, mut keeping) = (self.shared.gots.lock(), self.shared.keeping.lock());
+        for (channel, timeline) in inbox.timelines() {
+            timeline.newest().into_iter().for_each(|newest| gots.note(channel, newest));
+            let recent = timeline.messages().rev().map(|message| message.id);
+            let recent = recent.take_while(|id| id.time() >= recent_since);
+            recent.for_each(|id| keeping.note(channel, id, now));
         }
     }
 
@@ -134,6 +142,8 @@ impl Saver {
         let telling = self.shared.inbox.lock().telling(&message.channel_id);
         if telling != Telling::Never {
             self.shared.gots.lock().note(&message.channel_id, message.id);
+            let (channel, now) = (&message.channel_id, Instant::now());
+            self.shared.keeping.lock().note(channel, message.id, now);
         }
     }
 }

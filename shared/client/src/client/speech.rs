@@ -67,6 +67,7 @@ impl Speech {
                 | ClientFrame::Idle(_)
                 | ClientFrame::Join { .. }
                 | ClientFrame::Got { .. }
+                | ClientFrame::Kept { .. }
                 | ClientFrame::Leave(_)
                 | ClientFrame::Send(_)
                 | ClientFrame::Renew(_)
@@ -84,6 +85,7 @@ impl Speech {
             | ClientFrame::Idle(_)
             | ClientFrame::Join { .. }
             | ClientFrame::Got { .. }
+            | ClientFrame::Kept { .. }
             | ClientFrame::Leave(_)
             | ClientFrame::Send(_)
             | ClientFrame::Renew(_)

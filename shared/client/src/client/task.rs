@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, ChannelId, Message, Timestamp, UserId, limits};
+use model::{ChannelChange, ChannelId, DeviceId, Message, Timestamp, UserId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::ClientFrame;
 use protocol::frame::{Ready, ServerFrame};
@@ -43,6 +43,7 @@ pub(super) struct Task {
     /// The task that makes their calls.
     pub(super) deliverer: JoinSet<()>,
     pub(super) renewing: Renewing,
+    pub(super) device: Option<DeviceId>,
     /// What is to be said on this socket.
     pub(super) outgoing: Vec<ClientFrame>,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
@@ -118,12 +119,12 @@ impl Task {
         match step {
             Step::Connect { wait, failed, fresh_token } => {
                 sleep(wait).await;
-                let is_invisible = self.control.borrow().is_invisible;
+                let kind = self.socket_kind();
                 let assigned = async {
                     if fresh_token {
                         api.fresh_token().await?;
                     }
-                    api.connect_as(failed.as_ref(), is_invisible).await
+                    api.connect_as(failed.as_ref(), &kind).await
                 };
                 match assigned.await {
                     Ok(assignment) => {
@@ -409,6 +410,7 @@ impl Task {
         }
         self.plan_renewal();
         self.shared.gots.lock().socket_opened(self.lost_at);
+        self.shared.keeping.lock().socket_opened(self.lost_at);
         self.is_seen(ready.invisible);
         self.user = Some(ready.user_id.clone());
         self.status.lock().node_id = Some(ready.node_id.clone());

@@ -24,9 +24,20 @@ impl Inbox {
         let Some(entry) = self.channels.get(channel) else { return Telling::Never };
         match entry.contract {
             Some(Contract::PersistFirst | Contract::Ephemeral) => Telling::Never,
-            Some(Contract::DeliverFirst) if entry.has_left => Telling::Never,
-            Some(Contract::DeliverFirst) if entry.gap.is_none() => Telling::Now,
-            Some(Contract::DeliverFirst) | None => Telling::Later,
+            Some(contract) if contract.delivers_first() && entry.has_left => Telling::Never,
+            Some(Contract::DeliverFirst | Contract::DeliverUntilAcked) if entry.gap.is_none() => {
+                Telling::Now
+            }
+            Some(Contract::DeliverFirst | Contract::DeliverUntilAcked) | None => Telling::Later,
+        }
+    }
+
+    /// Whether this client may say which messages of a channel it keeps.
+    pub(crate) fn keeping(&self, channel: &ChannelId) -> Telling {
+        match self.contract(channel) {
+            Some(Contract::DeliverUntilAcked) => Telling::Now,
+            Some(_) => Telling::Never,
+            None => Telling::Later,
         }
     }
 }

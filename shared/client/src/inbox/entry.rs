@@ -84,6 +84,15 @@ impl Entry {
         }
     }
 
+    /// Starts afresh. Returns whether it forgot its messages: they may be outdated, unless the channel is one
+    /// in which nothing changes, and this device may have their only copy.
+    pub(super) fn restart(&mut self, at: Timestamp, opening: Opening) -> bool {
+        let keeps = self.contract == Some(Contract::DeliverUntilAcked);
+        let main = if keeps { std::mem::take(&mut self.main) } else { Log::default() };
+        *self = Self { contract: self.contract, main, ..Self::new(at, Some(opening)) };
+        !keeps
+    }
+
     /// The log of a thread, or the main log.
     pub(super) fn log(&mut self, thread: Option<MessageId>) -> &mut Log {
         let Some(root) = thread else { return &mut self.main };

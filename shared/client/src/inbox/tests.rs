@@ -275,6 +275,20 @@ fn g9_a_channel_that_was_left_starts_afresh_when_the_user_is_back() {
 }
 
 #[test]
+fn g13_a_device_forgets_nothing_of_a_channel_when_the_user_is_back() {
+    let mut inbox = Inbox::new(10);
+    let acked = Channel { contract: Contract::DeliverUntilAcked, ..channel(&general()) };
+    inbox.upsert(message(&general(), 5));
+    inbox.leave_channel(&general());
+    inbox.open_gap(None, at(9 * HOUR_MS));
+    let opening = inbox.due().0.unwrap();
+    assert_eq!(inbox.list_read(opening, &[acked], at(9)), [general()]);
+    inbox.restart_channel(&general(), at(10));
+    assert_eq!(inbox.timeline(general()).unwrap().ids(), [id(5)]);
+    assert_eq!(inbox.catch_up_from(&general(), None), None, "its newest page is read");
+}
+
+#[test]
 fn g9_a_new_channel_whose_gap_opens_again_is_read_from_when_it_became_known() {
     let mut inbox = Inbox::new(10);
     inbox.restart_channel(&general(), at(HOUR_MS));

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::offset;
-use super::{Api, Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Unread};
+use super::{Api, FollowedThread, Marked, MemberPage, Page, ProfilePage, Unread};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
@@ -385,33 +385,6 @@ impl Api {
     /// `DELETE /users/{user_id}`: revokes the user in the workspace.
     pub async fn revoke_user(&self, user: &UserId) -> Result<(), ApiError> {
         self.call::<Value>(Method::DELETE, &format!("/users/{user}"), None).await.map(drop)
-    }
-
-    /// `GET /connect`. `failed` is the node that could not be reached or was lost.
-    pub async fn connect(&self, failed: Option<&NodeId>) -> Result<Assignment, ApiError> {
-        self.connect_as(failed, false).await
-    }
-
-    /// The same, for a socket on which the user may be invisible.
-    pub async fn connect_as(
-        &self,
-        failed: Option<&NodeId>,
-        is_invisible: bool,
-    ) -> Result<Assignment, ApiError> {
-        let mut path = failed.map_or("/connect".to_owned(), |id| format!("/connect?failed={id}"));
-        if is_invisible {
-            path.push_str(if failed.is_none() { "?invisible=true" } else { "&invisible=true" });
-        }
-        self.typed(Method::GET, &path, None, Assignment::read).await
-    }
-
-    /// `GET /connect?renew=…`: a ticket for the node of a socket that is to outlive its token; for
-    /// another node if that one has gone. It also says whether the user is invisible on the socket from
-    /// then on.
-    pub async fn renewal(&self, node: &NodeId, is_invisible: bool) -> Result<Assignment, ApiError> {
-        let how = if is_invisible { "&invisible=true" } else { "" };
-        let path = format!("/connect?renew={node}{how}");
-        self.typed(Method::GET, &path, None, Assignment::read).await
     }
 
     /// `POST /dev/token`: local environments only.

@@ -1,4 +1,4 @@
-use model::Rev;
+use model::{Contract, Rev};
 
 use super::*;
 use crate::fake_server::{at, general, message};
@@ -46,6 +46,15 @@ fn place(message: &Message) -> String {
 }
 
 #[test]
+fn a_store_is_one_device_for_as_long_as_its_file_lives() {
+    let (_directory, path) = file();
+    let device = Store::open(&path).unwrap().device().clone();
+    assert_eq!(*Store::open(&path).unwrap().device(), device);
+    let (_directory, other) = file();
+    assert_ne!(*Store::open(&other).unwrap().device(), device);
+}
+
+#[test]
 fn a_reopened_store_has_the_messages_the_gaps_and_the_cursor() {
     let (_directory, path) = file();
     let mut store = Store::open(&path).unwrap();
@@ -61,7 +70,7 @@ fn a_reopened_store_has_the_messages_the_gaps_and_the_cursor() {
     inbox.open_gap(Some(&[general(), other.clone()]), at(5));
     inbox.upsert(Message { channel_id: other.clone(), ..message(6) });
     inbox.leave_channel(&other);
-    inbox.set_contract(&other, model::Contract::DeliverFirst);
+    inbox.set_contract(&other, Contract::DeliverFirst);
     store.write(batch(&mut inbox, "c2")).unwrap();
     drop(store);
 
@@ -103,6 +112,13 @@ fn the_greatest_revision_stays_and_what_is_forgotten_is_gone() {
     inbox.upsert(message(7));
     again.write(batch(&mut inbox, "c4")).unwrap();
     assert_eq!(rows(&again), [place(&message(7))]);
+    // Where the server does not store what all devices keep, no copy is thrown away.
+    inbox.set_contract(&general(), Contract::DeliverUntilAcked);
+    inbox.restart_channel(&general(), at(8));
+    inbox.upsert(message(8));
+    again.write(batch(&mut inbox, "c5")).unwrap();
+    assert_eq!(rows(&again), [place(&message(7)), place(&message(8))]);
+    assert_eq!(inbox.timeline(general()).unwrap().len(), 2);
 }
 
 #[test]

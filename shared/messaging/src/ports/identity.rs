@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use model::{NodeId, Timestamp, UserId, WorkspaceId};
+use model::{DeviceId, NodeId, Timestamp, UserId, WorkspaceId};
 
 /// A verified caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Ticket {
     pub node_id: NodeId,
     /// Whether the user is invisible on this socket (G16).
     pub is_invisible: bool,
+    /// The client's device, if it has registered one.
+    pub device: Option<DeviceId>,
     /// When it was signed, by the signer's clock.
     pub issued_at: Timestamp,
     /// When it expires.
@@ -129,6 +131,7 @@ mod tests {
             },
             node_id: NodeId::parse("N1").unwrap(),
             is_invisible: false,
+            device: None,
             issued_at: Timestamp::from_unix_ms(ISSUED),
             expires_at: Timestamp::from_unix_ms(ISSUED + 30 * SECOND),
             nonce: 1,

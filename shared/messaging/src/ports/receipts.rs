@@ -1,9 +1,11 @@
 //! Receipts of channels that deliver first: how far each user has come (G14).
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{ChannelId, MessageId, UserId, WorkspaceId};
+use protocol::receipts::UserDevice;
 
 use super::BusError;
 
@@ -29,6 +31,29 @@ pub trait ReceiptBook: Send + Sync + Debug {
         channel: &ChannelId,
         marks: &ReceiptMarks,
     ) -> Result<(), BusError>;
+
+    /// Notes which devices keep messages of a channel.
+    ///
+    /// # Errors
+    /// [`BusError`]. Repeating it is safe.
+    async fn note_keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        keepers: &[(MessageId, UserDevice)],
+    ) -> Result<(), BusError>;
+
+    /// Returns the devices that keep a message, as far as they were noted within
+    /// [`model::limits::KEEPERS_TTL`].
+    ///
+    /// # Errors
+    /// [`BusError`].
+    async fn keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<BTreeSet<UserDevice>, BusError>;
 
     /// Returns the marks of a channel.
     ///

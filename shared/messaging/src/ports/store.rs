@@ -30,6 +30,8 @@ pub struct StoredMessage {
     /// The files that it named when it was sent; kept when the message is deleted, so that they can
     /// be deleted, too.
     pub files: Vec<FileId>,
+    /// When the store deletes it by itself; `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl StoredMessage {
@@ -37,7 +39,15 @@ impl StoredMessage {
     #[must_use]
     pub fn new(message: Message, members_version: u64) -> Self {
         let files = message.attachments.iter().map(|attachment| attachment.file).collect();
-        Self { message, members_version, folded: None, pin_act: None, counted: None, files }
+        Self {
+            message,
+            members_version,
+            folded: None,
+            pin_act: None,
+            counted: None,
+            files,
+            expires_at: None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use messaging::Refusal;
 use messaging::connect::{Client, connect, hand_over, renew};
-use messaging::ports::{NodeDirectory, Principal};
+use messaging::ports::NodeDirectory;
 use model::{ErrorCode, NodeId, limits};
 
 use crate::fixture::{Fixture, caller, caller_in};
@@ -11,17 +11,13 @@ fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
-fn visible(caller: &Principal) -> Client<'_> {
-    Client { caller, is_invisible: false }
-}
-
 #[tokio::test]
 async fn g7_pending_assignments_count_at_once() {
     let fixture = Fixture::new();
     fixture.node("n1", 0).await;
     fixture.node("n2", 0).await;
-    let one = connect(&fixture.app, &caller("alice"), None, false).await.unwrap();
-    let other = connect(&fixture.app, &caller("bob"), None, false).await.unwrap();
+    let one = connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap();
+    let other = connect(&fixture.app, Client::of(&caller("bob")), None).await.unwrap();
     assert_ne!(one.node.node_id, other.node.node_id);
     assert_eq!(one.alternates.len(), 1);
     assert_eq!(one.alternates[0].node_id, other.node.node_id);
@@ -36,7 +32,7 @@ async fn g7_the_lighter_of_two_takes_the_client() {
     fixture.node("n1", 30).await;
     fixture.node("n2", 3).await;
     for name in ["a", "b", "c"] {
-        let assignment = connect(&fixture.app, &caller(name), None, false).await.unwrap();
+        let assignment = connect(&fixture.app, Client::of(&caller(name)), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
 }
@@ -50,7 +46,8 @@ async fn g7_a_failed_node_is_not_given_again_and_its_clients_come_as_a_ramp() {
     for n in 0..50 {
         let failed = node("n1");
         let name = format!("u{}", n % 2);
-        let assignment = connect(&fixture.app, &caller(&name), Some(&failed), false).await.unwrap();
+        let assignment =
+            connect(&fixture.app, Client::of(&caller(&name)), Some(&failed)).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
         assert!(assignment.alternates.is_empty());
         let lives = assignment.expires_at.since(assignment.server_time);
@@ -68,11 +65,11 @@ async fn g7_three_reporters_take_a_node_out_for_their_workspace() {
     fixture.node("n1", 0).await;
     fixture.node("n2", 0).await;
     for name in ["a", "b", "c"] {
-        connect(&fixture.app, &caller(name), None, false).await.unwrap();
-        connect(&fixture.app, &caller(name), Some(&node("n1")), false).await.unwrap();
+        connect(&fixture.app, Client::of(&caller(name)), None).await.unwrap();
+        connect(&fixture.app, Client::of(&caller(name)), Some(&node("n1"))).await.unwrap();
     }
     for name in ["d", "e", "f", "g"] {
-        let assignment = connect(&fixture.app, &caller(name), None, false).await.unwrap();
+        let assignment = connect(&fixture.app, Client::of(&caller(name)), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
     assert!(given_to_others(&fixture).await.contains(&node("n1")), "one tenant moves only itself");
@@ -85,8 +82,8 @@ async fn g7_reporters_of_three_workspaces_take_a_node_out_for_everybody() {
     fixture.node("n2", 0).await;
     for workspace in ["w1", "w2", "w3"] {
         let caller = caller_in(workspace, "a");
-        connect(&fixture.app, &caller, None, false).await.unwrap();
-        connect(&fixture.app, &caller, Some(&node("n1")), false).await.unwrap();
+        connect(&fixture.app, Client::of(&caller), None).await.unwrap();
+        connect(&fixture.app, Client::of(&caller), Some(&node("n1"))).await.unwrap();
     }
     assert!(!given_to_others(&fixture).await.contains(&node("n1")));
 }
@@ -98,7 +95,7 @@ async fn g7_who_was_not_given_a_node_cannot_report_it() {
     fixture.node("n2", 0).await;
     for workspace in ["w1", "w2", "w3"] {
         for name in ["a", "b", "c"] {
-            connect(&fixture.app, &caller_in(workspace, name), Some(&node("n1")), false)
+            connect(&fixture.app, Client::of(&caller_in(workspace, name)), Some(&node("n1")))
                 .await
                 .unwrap();
         }
@@ -113,7 +110,7 @@ async fn given_to_others(fixture: &Fixture) -> Vec<NodeId> {
     let mut given = Vec::new();
     for name in ["p", "q", "r", "s"] {
         let assignment =
-            connect(&fixture.app, &caller_in("other", name), None, false).await.unwrap();
+            connect(&fixture.app, Client::of(&caller_in("other", name)), None).await.unwrap();
         given.push(assignment.node.node_id);
     }
     given
@@ -128,13 +125,13 @@ async fn g7_a_node_that_would_refuse_our_tickets_gets_nobody_while_another_takes
         fixture.node_that_reports("n1", ahead_ms, keys).await;
         fixture.node_that_reports("n2", 300, &["newer-key", "our-key"]).await;
         for name in ["a", "b", "c", "d"] {
-            let assignment = connect(&fixture.app, &caller(name), None, false).await.unwrap();
+            let assignment = connect(&fixture.app, Client::of(&caller(name)), None).await.unwrap();
             assert_eq!(assignment.node.node_id, node("n2"), "{ahead_ms} {keys:?}");
             assert!(assignment.alternates.is_empty());
         }
         fixture.directory.withdraw(&node("n2")).await.unwrap();
         fixture.clock.advance(limits::FLEET_FRESH);
-        let assignment = connect(&fixture.app, &caller("e"), None, false).await.unwrap();
+        let assignment = connect(&fixture.app, Client::of(&caller("e")), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n1"), "better than none");
     }
 }
@@ -144,20 +141,20 @@ async fn g7_a_node_that_reports_neither_clock_nor_secrets_is_taken_as_it_was() {
     let fixture = Fixture::new();
     fixture.node("n1", 0).await;
     fixture.node_that_reports("n2", 0, &["another-key"]).await;
-    let assignment = connect(&fixture.app, &caller("a"), None, false).await.unwrap();
+    let assignment = connect(&fixture.app, Client::of(&caller("a")), None).await.unwrap();
     assert_eq!(assignment.node.node_id, node("n1"));
 }
 
 #[tokio::test]
 async fn g7_without_a_healthy_node_there_is_no_capacity() {
     let fixture = Fixture::new();
-    let refused = connect(&fixture.app, &caller("alice"), None, false).await.unwrap_err();
+    let refused = connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
     fixture.node("n1", 0).await;
     fixture.clock.advance(Duration::from_secs(1));
-    connect(&fixture.app, &caller("alice"), None, false).await.unwrap();
+    connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap();
     fixture.clock.advance(limits::LEASE_TTL);
-    let refused = connect(&fixture.app, &caller("alice"), None, false).await.unwrap_err();
+    let refused = connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
 }
 
@@ -168,7 +165,7 @@ async fn g7_a_withdrawn_node_gets_nobody() {
     fixture.node("n2", 0).await;
     fixture.directory.withdraw(&node("n1")).await.unwrap();
     for name in ["a", "b", "c"] {
-        let assignment = connect(&fixture.app, &caller(name), None, false).await.unwrap();
+        let assignment = connect(&fixture.app, Client::of(&caller(name)), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
 }
@@ -177,12 +174,12 @@ async fn g7_a_withdrawn_node_gets_nobody() {
 async fn g7_without_the_directory_the_last_view_is_good_for_thirty_seconds() {
     let fixture = Fixture::new();
     fixture.node("n1", 0).await;
-    connect(&fixture.app, &caller("alice"), None, false).await.unwrap();
+    connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap();
     fixture.directory.set_unavailable(true);
     fixture.clock.advance(Duration::from_secs(29));
-    assert!(connect(&fixture.app, &caller("alice"), None, false).await.is_ok());
+    assert!(connect(&fixture.app, Client::of(&caller("alice")), None).await.is_ok());
     fixture.clock.advance(Duration::from_secs(1));
-    let refused = connect(&fixture.app, &caller("alice"), None, false).await.unwrap_err();
+    let refused = connect(&fixture.app, Client::of(&caller("alice")), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
 }
 
@@ -197,7 +194,7 @@ async fn g7_a_draining_node_hands_clients_over_as_the_balancer_places_them() {
     let mut taken = Vec::new();
     for n in 0..8 {
         let caller = caller(&format!("u{n}"));
-        let next = hand_over(&fixture.app, &fleet, &leaving, visible(&caller)).await.unwrap();
+        let next = hand_over(&fixture.app, &fleet, &leaving, Client::of(&caller)).await.unwrap();
         assert!(next.ticket.contains(next.node_id.as_str()), "a ticket is for its node");
         taken.push(next.node_id);
     }
@@ -219,14 +216,14 @@ async fn g7_nobody_is_handed_over_to_the_leaving_node_or_to_one_that_refuses_the
     let fixture = Fixture::new();
     fixture.node("n1", 0).await;
     let fleet = fixture.app.nodes.fleet().await.unwrap();
-    assert!(hand_over(&fixture.app, &fleet, &node("n1"), visible(&caller("a"))).await.is_none());
+    assert!(hand_over(&fixture.app, &fleet, &node("n1"), Client::of(&caller("a"))).await.is_none());
     fixture.node("n2", 0).await;
     let mut fleet = fixture.app.nodes.fleet().await.unwrap();
     for one in &mut fleet {
         one.clock_ahead_ms = 60_000;
     }
     // The balancer has no better node then; this client has a socket.
-    assert!(hand_over(&fixture.app, &fleet, &node("n1"), visible(&caller("a"))).await.is_none());
+    assert!(hand_over(&fixture.app, &fleet, &node("n1"), Client::of(&caller("a"))).await.is_none());
 }
 
 #[tokio::test]
@@ -235,7 +232,7 @@ async fn g8_a_renewal_is_for_the_same_node_unless_that_has_no_lease() {
     fixture.node("n1", 30).await;
     fixture.node("n2", 0).await;
     let (heavy, caller) = (node("n1"), caller("alice"));
-    let renewal = renew(&fixture.app, &caller, &heavy, false).await.unwrap();
+    let renewal = renew(&fixture.app, Client::of(&caller), &heavy).await.unwrap();
     assert_eq!(renewal.node.node_id, heavy, "it is not placed");
     assert!(renewal.node.ticket.contains("n1") && renewal.alternates.is_empty());
     assert_eq!(renewal.delay, Duration::ZERO);
@@ -245,7 +242,7 @@ async fn g8_a_renewal_is_for_the_same_node_unless_that_has_no_lease() {
     fixture.app.nodes.withdraw(&heavy).await.unwrap();
     fixture.clock.advance(limits::FLEET_FRESH);
     for gone in [heavy, node("n9")] {
-        let moved = renew(&fixture.app, &caller, &gone, false).await.unwrap();
+        let moved = renew(&fixture.app, Client::of(&caller), &gone).await.unwrap();
         assert_eq!(moved.node.node_id, node("n2"));
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use memory::PublishFault;
 use messaging::Refusal;
 use messaging::channels::{create_channel, list_channels, read_channel};
-use messaging::connect::connect;
+use messaging::connect::{Client, connect};
 use messaging::members::{ChangeMembersError, add_member, list_members, remove_member};
 use messaging::ports::Creation;
 use messaging::revoke::revoke_user;
@@ -160,7 +160,7 @@ async fn g8_a_revoked_user_is_nowhere_and_comes_back_nowhere() {
         code(remove_member(&fixture.app, &caller("bob"), &group, &user("bob")).await),
         ErrorCode::ChannelNotFound
     );
-    let refused = connect(&fixture.app, &caller("bob"), None, false).await.unwrap_err();
+    let refused = connect(&fixture.app, Client::of(&caller("bob")), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Forbidden);
     let told = fixture.published().await;
     let is_told = |entry: &messaging::ports::Entry| {

@@ -331,3 +331,21 @@ async fn g13_a_page_has_what_was_accepted_since_its_offset_and_not_all_that_wait
     let newest = delivers(0, 100).await;
     assert_eq!(read(newest, 5).await, (vec![], None), "all of it is known there");
 }
+
+/// Clients forget copies that may be outdated. Nothing changes where a message may be on devices only.
+#[tokio::test]
+async fn g13_no_copy_is_outdated_where_only_devices_have_it() {
+    let fixture = Fixture::new();
+    for (contract, expected) in
+        [(Contract::DeliverFirst, false), (Contract::DeliverUntilAcked, true)]
+    {
+        let new = NewChannel { kind: NewChannelKind::Dm { other: user("bob") }, contract };
+        let (channel, _) = create_channel(&fixture.app, &caller("alice"), new).await.unwrap();
+        let offset = fixture.id_at(0, 1);
+        fixture.clock.advance(limits::CHANGES_KEPT + Duration::from_secs(86_400));
+        let (log, direction) = (channel.id.into(), Direction::Newer);
+        let request = Scroll { log, offset: Some(offset), limit: 20, direction, known: None };
+        let page = scroll(&fixture.app, &caller("alice"), request).await.unwrap();
+        assert_eq!(page.complete, Some(expected));
+    }
+}

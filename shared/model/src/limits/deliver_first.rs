@@ -56,3 +56,23 @@ pub const SPOOL_FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long one run of `archive` lasts. It is started every minute, give or take some seconds: the next
 /// run has begun by then, so that no message waits for it.
 pub const ARCHIVE_RUN: Duration = Duration::from_secs(70);
+
+/// How long a message waits for the devices of a channel that keeps only what some device lacks (ADR 0046).
+/// Within [`ARCHIVE_CLAIM`] after it, the message is stored: before its sender sends it again, after a minute.
+pub const ACK_WAIT: Duration = Duration::from_secs(45);
+/// How long it is kept then.
+pub const UNACKED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Members of a channel whose devices are asked. In a larger one, all messages are stored.
+pub const ACKED_MEMBERS_MAX: usize = 100;
+/// How long an archiver goes by the devices that it read: those that come later are owed nothing.
+pub const DEVICES_KNOWN: Duration = Duration::from_secs(10);
+/// Messages that a device can say at once that it keeps: a frame of 3 KiB.
+pub const KEPT_IDS_MAX: usize = 100;
+/// How long Redis knows which devices keep a message: well above [`ACK_WAIT`].
+pub const KEEPERS_TTL: Duration = Duration::from_secs(120);
+/// Devices of a user. The one that was seen longest ago makes room.
+pub const DEVICES_MAX: usize = 8;
+/// How long a device is owed messages after it was seen.
+pub const DEVICE_TTL: Duration = Duration::from_secs(45 * 24 * 3600);
+/// How often its row is renewed.
+pub const DEVICE_SEEN_EVERY: Duration = Duration::from_secs(24 * 3600);

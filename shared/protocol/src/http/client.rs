@@ -191,6 +191,11 @@ impl ProblemBody {
     }
 }
 
+fn contract(contract: &str, keep: Option<&str>) -> Option<Contract> {
+    let contract = Contract::of_wire(contract)?;
+    keep.map_or(Some(contract), |keep| contract.keeping(keep))
+}
+
 impl ChannelBody {
     /// Parses the channel; `None` if a part of it is malformed.
     #[must_use]
@@ -206,7 +211,7 @@ impl ChannelBody {
                 archived: self.archived,
                 version: self.details_version,
             },
-            contract: Contract::parse(&self.contract)?,
+            contract: contract(&self.contract, self.keep.as_deref())?,
             created_at: instant(&self.created_at)?,
             created_by: self.created_by.parse().ok()?,
             members_version: self.members_version,

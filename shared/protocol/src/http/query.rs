@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    ChangeId, ChannelId, Direction, Emoji, ErrorCode, KnownMessages, LogId, MessageId, MessageRef,
-    NodeId, ThreadId, UserId, limits,
+    ChangeId, ChannelId, DeviceId, Direction, Emoji, ErrorCode, KnownMessages, LogId, MessageId,
+    MessageRef, NodeId, ThreadId, UserId, limits,
 };
 use percent_encoding::percent_decode_str;
 
@@ -229,6 +229,15 @@ impl Query {
             return Err(Problem::invalid_field("renew", "Not together with failed"));
         }
         Ok(renew)
+    }
+
+    /// `device`: the client's device.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is not a device's id, or is repeated.
+    pub fn device(&self) -> Result<Option<DeviceId>, Problem> {
+        let device = self.one("device")?.map(DeviceId::parse).transpose();
+        device.map_err(|_form| Problem::invalid_field("device", "Not 1 to 64 of A-Z a-z 0-9 _ -"))
     }
 
     /// `invisible`: whether the user is invisible on the socket. False if absent.

@@ -215,24 +215,21 @@ impl TryFrom<Fields> for NewChannel {
         let visibility = fields.optional_string("visibility")?;
         let members = members_of(&mut fields)?;
         fields.finish()?;
-        let contract = match contract.as_deref().map(Contract::parse) {
+        let mut contract = match contract.as_deref().map(Contract::of_wire) {
             None => Contract::default(),
             Some(Some(contract)) => contract,
             Some(None) => return Err(Problem::invalid_field("contract", "Not a contract")),
         };
-        match (keep.as_deref(), contract.keep()) {
-            (None, _) => {}
-            (Some(keep), Some(served)) if keep == served => {}
-            (Some("acked"), Some(_)) => {
-                return Err(Problem::invalid_field("keep", "Only `archive` is served"));
-            }
-            (Some(_), Some(_)) => {
-                return Err(Problem::invalid_field("keep", "Neither archive nor acked"));
-            }
-            (Some(_), None) => {
-                let detail = "Only for channels that deliver first";
-                return Err(Problem::invalid_field("keep", detail));
-            }
+        if let Some(keep) = keep {
+            contract = contract.keeping(&keep).ok_or_else(|| {
+                Problem::invalid_field(
+                    "keep",
+                    match contract.delivers_first() {
+                        true => "Neither archive nor acked",
+                        false => "Only for channels that deliver first",
+                    },
+                )
+            })?;
         }
         let visibility = match visibility.as_deref().map(Visibility::parse) {
             None => Visibility::default(),

@@ -41,7 +41,7 @@ impl Pen {
             pen.push(Event::Starts { client, user: user(name) });
             pen.push(Event::Follows { client });
         }
-        pen.says(Delivering::Opened { channel: channel() });
+        pen.says(Delivering::Opened { channel: channel(), keeps_acked: false });
         pen
     }
 
@@ -168,6 +168,54 @@ fn k15_what_is_not_stored_is_lost_unless_redis_lost_it_with_its_sender() {
     assert_eq!(pen.holds().hole, 1);
     pen.0.lost.clear();
     assert!(pen.verdict().breaks(Check::K15Archived), "nobody lost it");
+}
+
+#[test]
+fn k15_what_all_devices_have_need_not_be_stored_where_only_what_one_lacks_is_kept() {
+    let dropped = |archived_before_bob: bool, keeps_acked: bool| {
+        let mut pen = Pen::with_members();
+        pen.says(Delivering::Opened { channel: channel(), keeps_acked });
+        pen.takes(1);
+        pen.accepted(1, true);
+        pen.seen(1, 1);
+        let archived = Delivering::Archived { channel: channel(), id: id(1), is_stored: false };
+        if archived_before_bob {
+            pen.says(archived.clone());
+        }
+        pen.seen(2, 1);
+        pen.says(archived);
+        pen.shows(&[1]);
+        pen.page(pen.1 + 1, &[]);
+        pen
+    };
+    assert_eq!(dropped(false, true).holds().dropped, 1);
+    dropped(true, true).breaks(Check::K16Accepted);
+    assert!(dropped(false, false).verdict().breaks(Check::K15Archived));
+}
+
+#[test]
+fn k15_a_device_has_what_any_of_its_processes_has() {
+    let missed_by_the_first = |device: &str| {
+        let mut pen = Pen::with_members();
+        pen.says(Delivering::Opened { channel: channel(), keeps_acked: true });
+        let runs = |client, device: &str| {
+            let device = device.parse().unwrap();
+            Delivering::Runs { client: ClientId(client), device }
+        };
+        pen.says(runs(2, "phone"));
+        pen.push(Event::Leaves { client: ClientId(2) });
+        pen.push(Event::Starts { client: ClientId(3), user: user("bob") });
+        pen.push(Event::Follows { client: ClientId(3) });
+        pen.says(runs(3, device));
+        pen.takes(1);
+        pen.accepted(1, true);
+        pen.seen(1, 1);
+        pen.seen(3, 1);
+        pen.says(Delivering::Archived { channel: channel(), id: id(1), is_stored: false });
+        pen
+    };
+    assert_eq!(missed_by_the_first("phone").holds().dropped, 1);
+    assert!(missed_by_the_first("tablet").verdict().breaks(Check::K15Archived));
 }
 
 #[test]

@@ -12,11 +12,33 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::{CreatedChannel, Space, User, World};
 
+/// What a channel is created with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) contract: &'static str,
+    /// What is kept, unless it is the contract's default.
+    pub(super) keep: Option<&'static str>,
+}
+
+impl Terms {
+    pub(super) const fn of(contract: &'static str) -> Self {
+        Self { contract, keep: None }
+    }
+
+    fn put_into(self, body: &mut serde_json::Value) {
+        let Some(body) = body.as_object_mut() else { return };
+        body.insert("contract".to_owned(), self.contract.into());
+        if let Some(keep) = self.keep {
+            body.insert("keep".to_owned(), keep.into());
+        }
+    }
+}
+
 /// Creates a group of a contract, of most users of a workspace, and repeats the call until it is answered.
 pub(super) async fn create_channel(
     world: &World,
     space: &Arc<Space>,
-    contract: &str,
+    terms: Terms,
     rng: &SeededRng,
     until: Instant,
 ) -> Option<CreatedChannel> {
@@ -26,10 +48,11 @@ pub(super) async fn create_channel(
     let members: Vec<usize> = std::iter::once(creator).chain(others).collect();
     let named: Vec<UserId> =
         members.iter().filter_map(|at| Some(space.users.get(*at)?.id.clone())).collect();
-    let body = serde_json::json!({
-        "type": "GROUP_CHANNEL", "name": "group", "contract": contract,
+    let mut body = serde_json::json!({
+        "type": "GROUP_CHANNEL", "name": "group",
         "members": named.get(1..)?.iter().map(UserId::as_str).collect::<Vec<_>>(),
     });
+    terms.put_into(&mut body);
     let user = space.users.get(creator)?;
     let id = created(user, &body, rng, until).await?;
     note_members(world, &id, &named);
@@ -40,14 +63,13 @@ pub(super) async fn create_channel(
 pub(super) async fn create_dm(
     world: &World,
     space: &Arc<Space>,
-    contract: &str,
+    terms: Terms,
     rng: &SeededRng,
     until: Instant,
 ) -> Option<CreatedChannel> {
     let (one, other) = (space.users.first()?, space.users.get(1)?);
-    let body = serde_json::json!({
-        "type": "DM", "contract": contract, "members": [other.id.as_str()],
-    });
+    let mut body = serde_json::json!({ "type": "DM", "members": [other.id.as_str()] });
+    terms.put_into(&mut body);
     let id = created(one, &body, rng, until).await?;
     note_members(world, &id, &[one.id.clone(), other.id.clone()]);
     Some(CreatedChannel { id, members: vec![0, 1], is_group: false })

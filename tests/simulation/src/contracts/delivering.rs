@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::calls::{call, create_channel, create_dm};
+use super::calls::{Terms, call, create_channel, create_dm};
 use crate::person::Person;
 use crate::work;
 use crate::world::{CreatedChannel, Space, World};
@@ -30,6 +30,7 @@ pub(crate) use archive::{Environment, archive};
 pub(crate) struct Room {
     space: Arc<Space>,
     channel: CreatedChannel,
+    keeps_acked: bool,
 }
 
 /// All of them.
@@ -65,13 +66,18 @@ pub(crate) async fn open(world: &World, rng: &SeededRng) {
     for space in world.spaces() {
         let mut made = Vec::new();
         for _ in 0..world.plan.delivering_rooms {
-            made.push(create_channel(world, &space, CONTRACT, rng, until).await);
+            made.push((FIRST, create_channel(world, &space, FIRST, rng, until).await));
         }
-        made.push(create_dm(world, &space, CONTRACT, rng, until).await);
-        for channel in made.into_iter().flatten() {
-            note(world, Noted::Opened { channel: channel.id.clone() });
+        made.push((FIRST, create_dm(world, &space, FIRST, rng, until).await));
+        if world.plan.keeps_acked {
+            made.push((ACKED, create_channel(world, &space, ACKED, rng, until).await));
+        }
+        for (terms, channel) in made {
+            let Some(channel) = channel else { continue };
+            let keeps_acked = terms.keep.is_some();
+            note(world, Noted::Opened { channel: channel.id.clone(), keeps_acked });
             let space = Arc::clone(&space);
-            world.rooms.0.lock().push(Arc::new(Room { space, channel }));
+            world.rooms.0.lock().push(Arc::new(Room { space, channel, keeps_acked }));
         }
     }
 }
@@ -139,13 +145,15 @@ async fn die(
 /// Removes members and adds them again, while others send.
 pub(crate) async fn change(world: World, room: Arc<Room>, rng: SeededRng, until: Instant) {
     let Some(every) = world.plan.change_every_ms.clone() else { return };
-    let Room { space, channel } = &*room;
+    let Room { space, channel, .. } = &*room;
     // The members of a DM never change.
     if !channel.is_group {
         return;
     }
     while Instant::now() < until {
-        sleep(rng.ms(every.clone()) * 2).await;
+        // Who was away must read what they missed: where members change often, nothing is had by all.
+        let pause = if room.keeps_acked { 12 } else { 2 };
+        sleep(rng.ms(every.clone()) * pause).await;
         let victims = channel.members.get(1..).unwrap_or_default();
         let Some(victim) = rng.pick(victims).copied() else { return };
         work::change_once(&world, space, channel, victim, Change::Remove).await;
@@ -233,7 +241,9 @@ pub(crate) fn wrong(world: &World) -> Vec<String> {
     wrong
 }
 
-const CONTRACT: &str = "deliver_first";
+const FIRST: Terms = Terms::of("deliver_first");
+/// Nobody stores there what all devices have.
+const ACKED: Terms = Terms { keep: Some("acked"), ..FIRST };
 const OPENING: Duration = Duration::from_secs(5);
 /// The pause between two marks that a person sets.
 const SHARE_EVERY_MS: std::ops::RangeInclusive<u64> = 1_500..=5_000;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::calls::{call, create_channel};
+use super::calls::{Terms, call, create_channel};
 use crate::person::Person;
 use crate::work;
 use crate::world::{CreatedChannel, Space, World};
@@ -78,7 +78,7 @@ async fn create(
     rng: &SeededRng,
     until: Instant,
 ) -> Option<Arc<Meeting>> {
-    let channel = create_channel(world, space, "ephemeral", rng, until).await?;
+    let channel = create_channel(world, space, Terms::of("ephemeral"), rng, until).await?;
     let is_over = AtomicBool::new(false);
     Some(Arc::new(Meeting { space: Arc::clone(space), channel, is_over }))
 }

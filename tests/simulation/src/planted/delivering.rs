@@ -1,6 +1,6 @@
-//! Bugs 24 to 26: what is delivered first is accepted, removed or acknowledged too early.
+//! Bugs 24 to 27: what is delivered first is accepted, removed or acknowledged too early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use messaging::ports::{BusError, Offered, ReceiptBook, ReceiptMarks, Spool, Spoo
 use model::{ChannelId, MessageId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
+use protocol::receipts::UserDevice;
 
 /// The newest message that was offered in each channel.
 pub(super) type Newest = Arc<Mutex<BTreeMap<ChannelId, MessageId>>>;
@@ -29,6 +30,13 @@ pub(super) enum Wrong {
 pub(super) struct Hasty {
     pub(super) receipts: Arc<dyn ReceiptBook>,
     pub(super) newest: Newest,
+}
+
+/// Bug 27: whoever kept a message of a channel is said to keep the next ones.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) receipts: Arc<dyn ReceiptBook>,
+    pub(super) seen: Mutex<BTreeMap<ChannelId, BTreeSet<UserDevice>>>,
 }
 
 #[async_trait]
@@ -92,6 +100,66 @@ impl ReceiptBook for Hasty {
         let delivered = marks.delivered.iter().map(hasty).collect();
         let marks = ReceiptMarks { delivered, read: marks.read.clone() };
         self.receipts.raise(workspace, channel, &marks).await
+    }
+
+    async fn note_keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        keepers: &[(MessageId, UserDevice)],
+    ) -> Result<(), BusError> {
+        self.receipts.note_keepers(workspace, channel, keepers).await
+    }
+
+    async fn keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<BTreeSet<UserDevice>, BusError> {
+        self.receipts.keepers(workspace, channel, id).await
+    }
+
+    async fn receipts(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<ReceiptMarks, BusError> {
+        self.receipts.receipts(workspace, channel).await
+    }
+}
+
+#[async_trait]
+impl ReceiptBook for Ahead {
+    async fn raise(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        marks: &ReceiptMarks,
+    ) -> Result<(), BusError> {
+        self.receipts.raise(workspace, channel, marks).await
+    }
+
+    async fn note_keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        keepers: &[(MessageId, UserDevice)],
+    ) -> Result<(), BusError> {
+        self.receipts.note_keepers(workspace, channel, keepers).await
+    }
+
+    async fn keepers(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<BTreeSet<UserDevice>, BusError> {
+        let keepers = self.receipts.keepers(workspace, channel, id).await?;
+        let mut seen = self.seen.lock();
+        let seen = seen.entry(channel.clone()).or_default();
+        seen.extend(keepers);
+        Ok(seen.clone())
     }
 
     async fn receipts(

@@ -34,7 +34,7 @@ pub(super) enum Command {
     Index(String, usize),
     /// `ZRANGEBYSCORE`: the spools that were noted since a time, in ms.
     Spools(u64),
-    /// `HGETALL <receipts>`.
+    /// `HGETALL`, of a channel's receipts or a message's keepers.
     Receipts(String),
     /// `SET`: used only for markers, whose value nobody reads.
     Set,
@@ -58,6 +58,7 @@ pub(super) enum Script {
     Spools,
     Waiting,
     Stored,
+    Keepers,
     Receipts,
 }
 
@@ -154,7 +155,7 @@ pub(super) fn error(line: &str) -> Value {
 }
 
 /// Each script with its text and its hash.
-static SCRIPTS: LazyLock<[(Script, &str, String); 8]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(Script, &str, String); 9]> = LazyLock::new(|| {
     let with_hash = |script, text| (script, text, redis::Script::new(text).get_hash().to_owned());
     [
         with_hash(Script::Publish, PUBLISH_TEXT),
@@ -164,6 +165,7 @@ static SCRIPTS: LazyLock<[(Script, &str, String); 8]> = LazyLock::new(|| {
         with_hash(Script::Spools, SPOOLS_TEXT),
         with_hash(Script::Waiting, WAITING_TEXT),
         with_hash(Script::Stored, STORED_TEXT),
+        with_hash(Script::Keepers, KEEPERS_TEXT),
         with_hash(Script::Receipts, RECEIPTS_TEXT),
     ]
 });
@@ -174,4 +176,5 @@ const SESSION_TEXT: &str = include_str!("../../../../shared/redis-bus/src/sessio
 const SPOOLS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/spools.lua");
 const WAITING_TEXT: &str = include_str!("../../../../shared/redis-bus/src/waiting.lua");
 const STORED_TEXT: &str = include_str!("../../../../shared/redis-bus/src/stored.lua");
+const KEEPERS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/keepers.lua");
 const RECEIPTS_TEXT: &str = include_str!("../../../../shared/redis-bus/src/receipts.lua");

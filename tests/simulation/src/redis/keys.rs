@@ -122,6 +122,9 @@ impl Keys {
             Command::Run { script: Script::Stored, keys, args, .. } => {
                 self.spools.remove(keys, args, permit)
             }
+            Command::Run { script: Script::Keepers, keys, args, .. } => {
+                self.receipts.note_keepers(keys, args, now, permit)
+            }
             Command::Run { script: Script::Receipts, keys, args, .. } => {
                 self.receipts.run(keys, args, now, permit)
             }

@@ -1,4 +1,4 @@
-//! The watermarks of channels, with the steps of `receipts.lua`.
+//! The watermarks of channels, and who keeps which message, with the steps of `receipts.lua` and `keepers.lua`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::command::{error, text};
 use super::keys::{Done, Permit};
 use super::server::Refusal;
 
-/// The hash of each channel, and until when it lives.
+/// The hash of each channel and of each message, and until when it lives.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Receipts(BTreeMap<String, (Timestamp, BTreeMap<String, String>)>);
 
@@ -41,6 +41,29 @@ impl Receipts {
         *until = now.plus(Duration::from_millis(life.parse().unwrap_or(0)));
         let push = Some((topic.clone(), signal.clone()));
         Ok(Done { push, ..Done::writing(text("OK")) })
+    }
+
+    /// Runs `keepers.lua` with its keys and arguments.
+    pub(super) fn note_keepers(
+        &mut self,
+        keys: &[String],
+        args: &[String],
+        now: Timestamp,
+        permit: Permit,
+    ) -> Result<Done, Refusal> {
+        let [life, devices @ ..] = args else {
+            return Ok(Done::answering(error("ERR wrong number of arguments")));
+        };
+        permit.to_grow()?;
+        for (key, device) in keys.iter().zip(devices) {
+            let (until, fields) = self.0.entry(key.clone()).or_default();
+            if *until <= now {
+                fields.clear();
+            }
+            fields.insert(device.clone(), String::new());
+            *until = now.plus(Duration::from_millis(life.parse().unwrap_or(0)));
+        }
+        Ok(Done::writing(text("OK")))
     }
 
     /// `HGETALL`.

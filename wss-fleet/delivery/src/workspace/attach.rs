@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{ChannelChange, ChannelId, Position, Timestamp, UserId, limits};
-use protocol::client_frame::ACCEPTED;
+use protocol::client_frame::{ACCEPTED, KEPT};
 use protocol::close::CloseCode;
 use protocol::frame::{self, Ready, ServerFrame};
 use protocol::publication::{Payload, Publication, Recipients};
@@ -253,6 +253,8 @@ impl Workspace {
     }
 
     fn ready(&self, attach: &Attach, cursor: String, resumed: bool, now: Timestamp) -> Bytes {
+        let of_device = attach.device.is_some().then_some(KEPT);
+        let accepts = ACCEPTED.into_iter().chain(of_device).map(str::to_owned).collect();
         let ready = ServerFrame::Ready(Ready {
             connection_id: attach.connection_id.clone(),
             node_id: self.node_id.clone(),
@@ -260,7 +262,7 @@ impl Workspace {
             user_id: attach.user.clone(),
             cursor,
             resumed,
-            accepts: ACCEPTED.map(str::to_owned).to_vec(),
+            accepts,
             tick: limits::TICK,
             server_time: now,
             invisible: attach.is_invisible,
@@ -273,6 +275,9 @@ impl Workspace {
         let era = self.era_of_newcomers();
         let attached = Attached::new(key, &waiting.attach, era, turn.now);
         self.sockets.insert(socket, attached);
+        if let Some(device) = &waiting.attach.device {
+            self.devices.insert(socket, device.clone());
+        }
         self.roster.add_socket(key, socket);
         self.note_presence(key, turn.now);
         turn.effects.push(Effect::Ready { socket, frames });
@@ -284,7 +289,8 @@ impl Workspace {
         let movable = |(socket, attached): (&SocketId, &Attached)| {
             let user = self.roster.user(attached.key).filter(|_| attached.takes_going)?;
             let Attached { ends_at, is_invisible, .. } = *attached;
-            Some(Movable { socket: *socket, user: user.id.clone(), ends_at, is_invisible })
+            let (user, device) = (user.id.clone(), self.devices.get(socket).cloned());
+            Some(Movable { socket: *socket, user, ends_at, is_invisible, device })
         };
         let mut movable: Vec<Movable> = self.sockets.iter().filter_map(movable).collect();
         movable.sort_unstable_by_key(|one| one.socket);
@@ -324,6 +330,7 @@ impl Workspace {
     /// Forgets a socket, and its user with the last one.
     fn forget_socket(&mut self, key: UserKey, socket: SocketId, turn: &mut Turn<'_>) {
         self.sockets.remove(&socket);
+        self.devices.remove(&socket);
         self.views.remove(socket);
         self.pongs.remove(socket);
         self.meetings.remove(socket);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelId, ConnectionId, EntryId, Member, Message, MessageId, MessageRef, Position,
+    ChannelId, ConnectionId, DeviceId, EntryId, Member, Message, MessageId, MessageRef, Position,
     PublicationId, Timestamp, UserId, WorkspaceId,
 };
 use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
 use protocol::publication::{Entry, Publication};
+use protocol::receipts::UserDevice;
 use protocol::signal::Signal;
 
 use super::{Answered, Ask, History, Spoken};
@@ -38,6 +39,8 @@ pub struct Attach {
     pub takes_going: bool,
     /// Whether the user is invisible on it (G16).
     pub is_invisible: bool,
+    /// The client's device, if it has registered one.
+    pub device: Option<DeviceId>,
 }
 
 /// What a valid ticket for this node says of a socket that is to last longer.
@@ -64,6 +67,8 @@ pub struct Movable {
     pub ends_at: Timestamp,
     /// Whether the user is invisible on it.
     pub is_invisible: bool,
+    /// The client's device.
+    pub device: Option<DeviceId>,
 }
 
 /// A user's rows, read strongly after the user was registered.
@@ -242,11 +247,13 @@ pub enum Effect {
     KeepMeeting(ChannelId),
     /// Note, for all nodes, up to where users here have a channel's messages. It may be lost: their
     /// clients say it again.
-    Got {
+    Told {
         /// The channel.
         channel: ChannelId,
         /// The users and the ids.
         got: Vec<(UserId, MessageId)>,
+        /// The messages that devices keep for good (ADR 0046).
+        kept: Vec<(MessageId, UserDevice)>,
     },
     /// Push a signal to all nodes of the workspace, this one included. It may be lost.
     Signal(Signal),

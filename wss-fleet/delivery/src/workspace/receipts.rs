@@ -27,6 +27,27 @@ impl Workspace {
         }
     }
 
+    /// A device keeps messages of a channel for good. Only what was sent lately is passed on: so a client
+    /// cannot fill Redis with what nobody sent.
+    pub(super) fn on_kept(
+        &mut self,
+        socket: SocketId,
+        channel: &ChannelId,
+        ids: &[MessageId],
+        turn: &Turn<'_>,
+    ) {
+        let Some(device) = self.devices.get(&socket) else { return };
+        let Some(key) = self.sockets.get(&socket).map(|attached| attached.key) else { return };
+        let is_member = self.roster.is_member(channel, key);
+        let Some(user) = self.roster.user(key).filter(|_| is_member) else { return };
+        let since = turn.now.minus(limits::KEEPERS_TTL);
+        for id in ids {
+            if self.ring.is_until_acked(&format!("{channel}:{id}"), since) {
+                self.receipts.keeps(channel, *id, (user.id.clone(), device.clone()));
+            }
+        }
+    }
+
     pub(super) fn on_receipts(&mut self, signal: &ReceiptsSignal, turn: &mut Turn<'_>) {
         let channel = &signal.channel_id;
         let has_members_here = self.roster.members(channel).next().is_some();
@@ -41,11 +62,11 @@ impl Workspace {
 
     pub(super) fn on_time_of_receipts(&mut self, turn: &mut Turn<'_>) {
         let roster = &self.roster;
-        for Due { channel, got, news } in
+        for Due { channel, got, kept, news } in
             self.receipts.due(turn.now, |channel| size(roster, channel))
         {
-            if !got.is_empty() {
-                turn.effects.push(Effect::Got { channel: channel.clone(), got });
+            if !(got.is_empty() && kept.is_empty()) {
+                turn.effects.push(Effect::Told { channel: channel.clone(), got, kept });
             }
             self.tell_receipts(&channel, news, turn);
         }

@@ -69,11 +69,17 @@ impl Workspace {
                 self.views.set(socket, view);
             }
             ClientFrame::Idle(is_idle) => self.on_idle(socket, is_idle, turn),
-            // Either would tell that the user is there.
-            ClientFrame::Got { .. } | ClientFrame::Typing(_) if self.is_invisible(socket) => {}
+            // Each would tell that the user is there.
+            ClientFrame::Got { .. } | ClientFrame::Kept { .. } | ClientFrame::Typing(_)
+                if self.is_invisible(socket) => {}
             ClientFrame::Got { channel_id, up_to } => {
                 self.on_got(socket, &channel_id, up_to, turn);
             }
+            // Only devices are told that their nodes take it.
+            ClientFrame::Kept { .. } if !self.devices.contains_key(&socket) => {
+                turn.effects.push(Effect::Close { socket, code: CloseCode::BadFrame });
+            }
+            ClientFrame::Kept { channel_id, ids } => self.on_kept(socket, &channel_id, &ids, turn),
             ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
             ClientFrame::Leave(channel) => {
                 self.on_question(socket, Question::Leave(channel), turn);

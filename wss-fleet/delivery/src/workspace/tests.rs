@@ -154,8 +154,16 @@ impl Fixture {
             SocketId { shard: u16::from(self.serial.is_multiple_of(2)), serial: self.serial };
         let connection_id = format!("S{}", self.serial).parse().unwrap();
         let (user, ends_at, takes_going) = (user(name), ends_at(self.serial), self.serial != 2);
-        let attach =
-            Attach { socket, connection_id, user, cursor, ends_at, takes_going, is_invisible };
+        let attach = Attach {
+            socket,
+            connection_id,
+            user,
+            cursor,
+            ends_at,
+            takes_going,
+            is_invisible,
+            device: Some(format!("of-{name}").parse().unwrap()),
+        };
         self.input(Input::Attach(attach));
         socket
     }

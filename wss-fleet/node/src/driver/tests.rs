@@ -24,8 +24,15 @@ impl TestHub {
         };
         let (node_id, nonce) = (self.hub.node_id.clone(), self.hub.ports.randomness.bits());
         let issued_at = self.hub.now();
-        let ticket =
-            Ticket { principal, node_id, is_invisible: false, issued_at, expires_at, nonce };
+        let ticket = Ticket {
+            principal,
+            node_id,
+            is_invisible: false,
+            device: None,
+            issued_at,
+            expires_at,
+            nonce,
+        };
         let ticket = self.hub.ports.tickets.issue(&ticket);
         let accepts = accepts.iter().map(|kind| (*kind).to_owned()).collect();
         let payload = Hello { ticket, cursor: None, accepts }.encode().into_bytes();

@@ -95,11 +95,10 @@ async fn an_event_reaches_the_program_when_its_message_is_in_the_file() {
 #[tokio::test]
 async fn a_disk_that_fails_stops_the_client() {
     let directory = tempfile::tempdir().unwrap();
-    let mut fake = FakeServer::start(|_| None).await;
+    let fake = FakeServer::start(|_| None).await;
     let config = config(&fake, &directory.path().join("bob.sqlite"));
     config.store.as_ref().unwrap().fail_writes();
     let (_client, mut events) = Client::start(config);
-    let _peer = fake.accept_ready("c1", false).await;
     let stopped = event(&mut events, |event| matches!(event, Event::Stopped { .. })).await;
     let Event::Stopped { reason } = stopped else { panic!() };
     assert_eq!(reason.to_string(), "cannot use the store: attempt to write a readonly database");

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use protocol::client_frame::ClientFrame;
+use protocol::client_frame::{ClientFrame, KEPT};
 use protocol::frame::{Ready, ServerFrame};
 use tokio::time::{Instant, timeout};
 
@@ -12,6 +12,7 @@ use crate::client::meetings::{SayError, Saying};
 use crate::client::renewing::{Due, Renewed};
 use crate::client::sockets::{Heard, Proof, Sockets};
 use crate::event::Event;
+use crate::rest::SocketKind;
 use crate::session::{Disconnect, StopReason};
 
 impl Task {
@@ -80,6 +81,12 @@ impl Task {
         }
     }
 
+    /// What is said of the next ticket's socket.
+    pub(super) fn socket_kind(&self) -> SocketKind {
+        let is_invisible = self.control.borrow().is_invisible;
+        SocketKind { is_invisible, device: self.device.clone() }
+    }
+
     /// The node says whether the user is invisible. It dropped every `got` of an invisible socket, so they
     /// are sent again when the user becomes visible.
     pub(super) fn is_seen(&mut self, is_invisible: bool) {
@@ -100,8 +107,8 @@ impl Task {
         let Some(node) = self.status.lock().node_id.clone() else { return self.renewing.stop() };
         let outcome = match due {
             Due::Attempt => {
-                let is_invisible = self.control.borrow().is_invisible;
-                return self.renewing.begin(self.shared.api.clone(), node, is_invisible);
+                let kind = self.socket_kind();
+                return self.renewing.begin(self.shared.api.clone(), node, kind);
             }
             Due::Attempted(outcome) => outcome,
         };
@@ -144,6 +151,11 @@ impl Task {
             let frames = self.shared.gots.lock().frames(now, |channel| inbox.telling(channel));
             self.outgoing.extend(frames);
         }
+        if self.speech.is_taken(KEPT) {
+            let inbox = self.shared.inbox();
+            let frames = self.shared.keeping.lock().frames(now, &inbox);
+            self.outgoing.extend(frames);
+        }
         std::mem::take(&mut self.outgoing)
     }
 
@@ -173,7 +185,10 @@ impl Task {
         let gots = self.shared.gots.lock();
         let got_at = self.ready_at.filter(|_| self.speech.is_taken("got"));
         let got_at = got_at.and_then(|_| gots.due_at(now, |channel| inbox.telling(channel)));
-        got_at.into_iter().chain(self.view_due_at(now)).min()
+        let kept_at = self.ready_at.filter(|_| self.speech.is_taken(KEPT));
+        let keeping = self.shared.keeping.lock();
+        let kept_at = kept_at.and_then(|_| keeping.due_at(now, &inbox));
+        got_at.into_iter().chain(kept_at).chain(self.view_due_at(now)).min()
     }
 
     /// When the view is to be said on this socket.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memory::SeededRng;
 use messaging::archive::{Archiver, ArchiverPorts};
-use messaging::ports::{MessageStore, Spool};
+use messaging::ports::{ReceiptBook, Spool};
 use redis_bus::RedisBus;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::functions::Killed;
 use crate::planted::Plant;
 use crate::redis::Redis;
+use crate::store::SimStore;
 use crate::time::SimClock;
 use crate::world::ARCHIVER;
 
@@ -20,7 +21,7 @@ use crate::world::ARCHIVER;
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub redis: Redis,
-    pub messages: Arc<dyn MessageStore>,
+    pub store: Arc<SimStore>,
     pub clock: SimClock,
     pub plant: Option<Plant>,
 }
@@ -31,13 +32,18 @@ pub(crate) async fn archive(environment: Environment, rng: SeededRng, killed_unt
     loop {
         let bus = Arc::new(RedisBus::at(environment.redis.endpoint(ARCHIVER)));
         let mut spool: Arc<dyn Spool> = Arc::<RedisBus>::clone(&bus);
+        let mut receipts: Arc<dyn ReceiptBook> = Arc::<RedisBus>::clone(&bus);
         if let Some(plant) = &environment.plant {
-            spool = plant.archive(spool);
+            (spool, receipts) = (plant.archive(spool), plant.acked(receipts));
         }
+        let store = || Arc::clone(&environment.store);
         let archiver = Archiver::new(ArchiverPorts {
             spool,
+            receipts,
             bus,
-            messages: Arc::clone(&environment.messages),
+            messages: store(),
+            members: store(),
+            devices: store(),
             clock: Arc::new(environment.clock.clone()),
             randomness: rng.port(),
         });

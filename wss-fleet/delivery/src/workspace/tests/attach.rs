@@ -289,6 +289,7 @@ fn who_handles_going_and_is_attached_can_be_handed_over() {
         user: user(name),
         ends_at: ends_at(socket.serial),
         is_invisible: false,
+        device: Some(format!("of-{name}").parse().unwrap()),
     };
     let expected = |of: &[(SocketId, &str)]| {
         let mut all: Vec<_> = of.iter().map(|(socket, name)| movable(*socket, name)).collect();

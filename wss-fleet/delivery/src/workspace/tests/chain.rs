@@ -263,6 +263,7 @@ fn g5_a_state_that_was_replaced_is_replayed_to_nobody() {
                     rev: Rev::parse(rev).unwrap(),
                     is_whole,
                     is_unstored: false,
+                    until_acked: false,
                 }),
                 payload: Payload::Frame(frame.into()),
                 ..Publication::marker(id)

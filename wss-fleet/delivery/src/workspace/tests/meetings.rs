@@ -250,7 +250,39 @@ fn g14_what_clients_got_is_passed_on_and_only_for_members() {
     }
     fixture.input(Input::Time);
     let got = vec![(user("bob"), newer)];
-    assert_eq!(fixture.effects, [Effect::Got { channel: c, got }]);
+    assert_eq!(fixture.effects, [Effect::Told { channel: c, got, kept: Vec::new() }]);
+}
+
+#[test]
+fn g13_what_devices_keep_is_passed_on_of_members_and_of_what_was_sent() {
+    let (mut fixture, c, alice, bob) = two();
+    let passing = |of: &ChannelId| -> What {
+        let of = of.clone();
+        Box::new(move |id| Publication::of_unacked(&said(&of, id, "pass"), 3))
+    };
+    // Long ago, and now.
+    fixture.push(passing(&c));
+    for (ms, what) in [(0, passing(&c)), (1, message(&c, 3, "it is stored anyway"))] {
+        let mut entry = fixture.entry(what);
+        entry.position.entry.ms = fixture.now.unix_ms() + ms;
+        *fixture.entries.last_mut().unwrap() = entry.clone();
+        fixture.input(Input::Entry(entry));
+    }
+    let messages = fixture.entries.iter().filter_map(|entry| entry.publication.message());
+    let ids: Vec<MessageId> = messages.map(|message| message.id).collect();
+    let nobody_sent_it = MessageId::mint(fixture.now, 1);
+    let kept = |channel_id: ChannelId, ids: &[MessageId]| ClientFrame::Kept {
+        channel_id,
+        ids: ids.to_vec(),
+    };
+    fixture.frame(bob, kept(c.clone(), &[&ids[..], &[nobody_sent_it]].concat()));
+    fixture.frame(bob, kept(c.clone(), &ids));
+    fixture.frame(alice, kept(channel(9), &ids));
+    fixture.input(Input::Time);
+    let keeper = (user("bob"), "of-bob".parse().unwrap());
+    let passed_on = ids[ids.len() - 2];
+    let kept = vec![(passed_on, keeper)];
+    assert_eq!(fixture.effects, [Effect::Told { channel: c, got: Vec::new(), kept }]);
 }
 
 #[test]

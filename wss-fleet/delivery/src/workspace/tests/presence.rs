@@ -154,7 +154,7 @@ fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
         fixture.after(limits::RECEIPTS_EVERY);
         effects.append(&mut fixture.effects);
         let types = effects.iter().any(|one| matches!(one, Effect::Signal(_)));
-        (types, effects.iter().any(|one| matches!(one, Effect::Got { .. })))
+        (types, effects.iter().any(|one| matches!(one, Effect::Told { .. })))
     };
     assert_eq!(says(&mut fixture), (false, false));
     assert!(fixture.workspace.movable()[0].is_invisible, "on the next node, too");
