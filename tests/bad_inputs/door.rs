@@ -102,6 +102,7 @@ pub(crate) struct Rest {
     status: u16,
     code: &'static str,
     field: Option<String>,
+    reason: Option<&'static str>,
     allow: Option<&'static str>,
 }
 
@@ -119,6 +120,7 @@ impl Rest {
             status: 0,
             code: "",
             field: None,
+            reason: None,
             allow: None,
         }
     }
@@ -157,6 +159,12 @@ impl Rest {
         self
     }
 
+    /// Why its token is refused.
+    pub(crate) fn reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
     pub(crate) fn allow(mut self, allow: &'static str) -> Self {
         self.allow = Some(allow);
         self
@@ -182,6 +190,7 @@ impl Rest {
         let bytes = exchange(url, &self.bytes(), ANSWER_MAX).await.map_err(|e| e.to_string())?;
         let answer = Answer::parse(&bytes).ok_or_else(|| format!("{}: no answer", self.name))?;
         let mut wrong = String::new();
+        let mut challenge = if self.status == 401 { "Bearer" } else { "absent" }.to_owned();
         let mut compare = |what: &str, found: String, wanted: String| {
             if found != wanted {
                 writeln!(wrong, "  {}: {what} is {found}, not {wanted}", self.name).unwrap();
@@ -193,6 +202,11 @@ impl Rest {
             let text = |name: &str| problem[name].as_str().unwrap_or("absent").to_owned();
             compare("code", text("code"), self.code.to_owned());
             compare("type", text("type"), format!("urn:inkwire:error:{}", self.code));
+            compare("reason", text("reason"), self.reason.unwrap_or("absent").to_owned());
+            if self.reason.is_some() {
+                let (error, why) = (r#"error="invalid_token""#, text("detail"));
+                challenge = format!(r#"Bearer {error}, error_description="{why}""#);
+            }
             compare("field", text("field"), self.field.clone().unwrap_or("absent".to_owned()));
             compare("its status", problem["status"].to_string(), self.status.to_string());
             compare("retryable", problem["retryable"].to_string(), "false".to_owned());
@@ -200,12 +214,11 @@ impl Rest {
                 compare(name, (text(name).len() > 3).to_string(), "true".to_owned());
             }
         }
-        let challenge = if self.status == 401 { "Bearer" } else { "absent" };
         for (name, wanted) in [
             ("content-type", "application/problem+json"),
             ("cache-control", "no-store"),
             ("allow", self.allow.unwrap_or("absent")),
-            ("www-authenticate", challenge),
+            ("www-authenticate", challenge.as_str()),
             ("retry-after", "absent"),
         ] {
             let found = answer.header(name).unwrap_or("absent");

@@ -23,6 +23,10 @@ fn call(name: impl Into<String>) -> Rest {
     Rest::of(name, "POST", "/messages")
 }
 
+fn refused((name, reason, token): (&str, &'static str, String)) -> Rest {
+    call(name).by(&token).refused(401, "invalid_token").reason(reason)
+}
+
 /// The `Authorization` header itself.
 fn headers() -> Vec<Rest> {
     let token = good("alice");
@@ -59,37 +63,37 @@ fn headers_of_tokens() -> Vec<Rest> {
     let hs = |alg: &str, by| signed(&format!(r#"{{"alg":"{alg}"}}"#), &claims, SECRET, by);
     let unsigned = |alg: &str| format!("{}.{}.", encode(alg), encode(&claims));
     [
-        ("alg none", unsigned(r#"{"alg":"none"}"#)),
-        ("alg None", unsigned(r#"{"alg":"None"}"#)),
-        ("alg NONE", unsigned(r#"{"alg":"NONE"}"#)),
-        ("alg HS256 without a signature", unsigned(r#"{"alg":"HS256"}"#)),
-        ("alg none with a signature", hs256(r#"{"alg":"none"}"#)),
-        ("alg HS384", hs("HS384", Algorithm::HS384)),
-        ("alg HS512", hs("HS512", Algorithm::HS512)),
-        ("alg RS256 over a shared secret", hs("RS256", Algorithm::HS256)),
-        ("alg ES256 over a shared secret", hs("ES256", Algorithm::HS256)),
-        ("alg EdDSA over a shared secret", hs("EdDSA", Algorithm::HS256)),
-        ("alg in lower case", hs("hs256", Algorithm::HS256)),
-        ("no alg", hs256(r#"{"typ":"JWT"}"#)),
-        ("alg is a number", hs256(r#"{"alg":256}"#)),
-        ("a header that is a list", hs256("[]")),
-        ("a header that is no JSON", hs256("alg=HS256")),
-        ("a kid", header(json!({ "kid": "1" }))),
-        ("a kid that is a path", header(json!({ "kid": "../../dev/null" }))),
-        ("a jku", header(json!({ "jku": "https://evil.example/keys" }))),
-        ("a jwk", header(json!({ "jwk": { "kty": "oct", "k": "AAAA" } }))),
-        ("an x5u", header(json!({ "x5u": "https://evil.example/cert" }))),
-        ("an x5c", header(json!({ "x5c": ["AAAA"] }))),
-        ("an x5t", header(json!({ "x5t": "AAAA" }))),
-        ("a crit", header(json!({ "crit": ["exp"] }))),
-        ("an enc", header(json!({ "enc": "A128GCM" }))),
-        ("a zip", header(json!({ "zip": "DEF" }))),
-        ("a b64", header(json!({ "b64": false }))),
-        ("the type of a ticket", header(json!({ "typ": "inkwire-ticket+jwt" }))),
-        ("the type of an id token", header(json!({ "typ": "id+jwt" }))),
+        ("alg none", "algorithm", unsigned(r#"{"alg":"none"}"#)),
+        ("alg None", "algorithm", unsigned(r#"{"alg":"None"}"#)),
+        ("alg NONE", "algorithm", unsigned(r#"{"alg":"NONE"}"#)),
+        ("alg HS256 without a signature", "signature", unsigned(r#"{"alg":"HS256"}"#)),
+        ("alg none with a signature", "algorithm", hs256(r#"{"alg":"none"}"#)),
+        ("alg HS384", "algorithm", hs("HS384", Algorithm::HS384)),
+        ("alg HS512", "algorithm", hs("HS512", Algorithm::HS512)),
+        ("alg RS256 over a shared secret", "algorithm", hs("RS256", Algorithm::HS256)),
+        ("alg ES256 over a shared secret", "algorithm", hs("ES256", Algorithm::HS256)),
+        ("alg EdDSA over a shared secret", "algorithm", hs("EdDSA", Algorithm::HS256)),
+        ("alg in lower case", "algorithm", hs("hs256", Algorithm::HS256)),
+        ("no alg", "malformed", hs256(r#"{"typ":"JWT"}"#)),
+        ("alg is a number", "malformed", hs256(r#"{"alg":256}"#)),
+        ("a header that is a list", "malformed", hs256("[]")),
+        ("a header that is no JSON", "malformed", hs256("alg=HS256")),
+        ("a kid", "unknown_key", header(json!({ "kid": "1" }))),
+        ("a kid that is a path", "unknown_key", header(json!({ "kid": "../../dev/null" }))),
+        ("a jku", "malformed", header(json!({ "jku": "https://evil.example/keys" }))),
+        ("a jwk", "malformed", header(json!({ "jwk": { "kty": "oct", "k": "AAAA" } }))),
+        ("an x5u", "malformed", header(json!({ "x5u": "https://evil.example/cert" }))),
+        ("an x5c", "malformed", header(json!({ "x5c": ["AAAA"] }))),
+        ("an x5t", "malformed", header(json!({ "x5t": "AAAA" }))),
+        ("a crit", "malformed", header(json!({ "crit": ["exp"] }))),
+        ("an enc", "malformed", header(json!({ "enc": "A128GCM" }))),
+        ("a zip", "malformed", header(json!({ "zip": "DEF" }))),
+        ("a b64", "malformed", header(json!({ "b64": false }))),
+        ("the type of a ticket", "malformed", header(json!({ "typ": "inkwire-ticket+jwt" }))),
+        ("the type of an id token", "malformed", header(json!({ "typ": "id+jwt" }))),
     ]
     .into_iter()
-    .map(|(name, token)| call(name).by(&token).refused(401, "invalid_token"))
+    .map(refused)
     .collect()
 }
 
@@ -107,44 +111,44 @@ fn bad_claims() -> Vec<Rest> {
     };
     let now = now_s();
     let invalid = [
-        ("no exp", without("exp")),
-        ("no sub", without("sub")),
-        ("no workspace", without("workspace_id")),
-        ("exp is a text", with("exp", json!((now + 60).to_string()))),
-        ("exp is negative", with("exp", json!(-1))),
-        ("exp is null", with("exp", json!(null))),
-        ("exp is a list", with("exp", json!([now + 60]))),
-        ("exp is true", with("exp", json!(true))),
-        ("nbf is a text", with("nbf", json!("0"))),
-        ("nbf is null", with("nbf", json!(null))),
-        ("nbf is in an hour", with("nbf", json!(now + 3_600))),
-        ("exp is in milliseconds", with("exp", json!((now + 60) * 1_000))),
-        ("sub is empty", with("sub", json!(""))),
-        ("sub has a space", with("sub", json!("a b"))),
-        ("sub is not ASCII", with("sub", json!("é"))),
-        ("sub is a number", with("sub", json!(7))),
-        ("sub has 65 characters", with("sub", json!("x".repeat(65)))),
-        ("sub is me", with("sub", json!("me"))),
-        ("workspace is a path", with("workspace_id", json!("../w"))),
-        ("workspace is null", with("workspace_id", json!(null))),
-        ("workspace has a key's separator", with("workspace_id", json!("w#1"))),
-        ("role is a list", with("role", json!(["admin"]))),
-        ("role is true", with("role", json!(true))),
-        ("role is null", with("role", json!(null))),
-        ("claims that are a list", json!(["alice"])),
-        ("claims that are a text", json!("alice")),
+        ("no exp", "claims", without("exp")),
+        ("no sub", "claims", without("sub")),
+        ("no workspace", "claims", without("workspace_id")),
+        ("exp is a text", "claims", with("exp", json!((now + 60).to_string()))),
+        ("exp is negative", "claims", with("exp", json!(-1))),
+        ("exp is null", "claims", with("exp", json!(null))),
+        ("exp is a list", "claims", with("exp", json!([now + 60]))),
+        ("exp is true", "claims", with("exp", json!(true))),
+        ("nbf is a text", "claims", with("nbf", json!("0"))),
+        ("nbf is null", "claims", with("nbf", json!(null))),
+        ("nbf is in an hour", "not_yet_valid", with("nbf", json!(now + 3_600))),
+        ("exp is in milliseconds", "claims", with("exp", json!((now + 60) * 1_000))),
+        ("sub is empty", "user_id", with("sub", json!(""))),
+        ("sub has a space", "user_id", with("sub", json!("a b"))),
+        ("sub is not ASCII", "user_id", with("sub", json!("é"))),
+        ("sub is a number", "claims", with("sub", json!(7))),
+        ("sub has 65 characters", "user_id", with("sub", json!("x".repeat(65)))),
+        ("sub is me", "user_id", with("sub", json!("me"))),
+        ("workspace is a path", "claims", with("workspace_id", json!("../w"))),
+        ("workspace is null", "claims", with("workspace_id", json!(null))),
+        ("workspace has a key's separator", "claims", with("workspace_id", json!("w#1"))),
+        ("role is a list", "claims", with("role", json!(["admin"]))),
+        ("role is true", "claims", with("role", json!(true))),
+        ("role is null", "claims", with("role", json!(null))),
+        ("claims that are a list", "malformed", json!(["alice"])),
+        ("claims that are a text", "malformed", json!("alice")),
     ];
     let expired = [
         ("expired an hour ago", json!(now - 3_600)),
         ("expired at the epoch", json!(0)),
         ("expired by a fraction", json!(now as f64 - 0.5)),
     ];
-    let invalid = invalid
-        .into_iter()
-        .map(|(name, claims)| call(name).by(&of(&claims)).refused(401, "invalid_token"));
+    let invalid =
+        invalid.into_iter().map(|(name, reason, claims)| refused((name, reason, of(&claims))));
     let expired = expired
         .into_iter()
-        .map(|(name, exp)| call(name).by(&of(&with("exp", exp))).refused(401, "token_expired"));
+        .map(|(name, exp)| call(name).by(&of(&with("exp", exp))).refused(401, "token_expired"))
+        .map(|case| case.reason("expired"));
     invalid.chain(expired).collect()
 }
 
@@ -162,25 +166,33 @@ fn bad_signatures() -> Vec<Rest> {
     let by_other =
         signed(r#"{"alg":"HS256"}"#, &claims("alice", "w").to_string(), foreign, Algorithm::HS256);
     [
-        ("a word for a token", "x".to_owned()),
-        ("two dots for a token", "..".to_owned()),
-        ("no signature", message.to_owned()),
-        ("an empty signature", format!("{message}.")),
-        ("a signature cut short", token[..token.len() - 2].to_owned()),
-        ("a signature with more after", format!("{token}AAAA")),
-        ("a signature with padding", format!("{token}=")),
-        ("the signature of another token", format!("{message}.{other}")),
-        ("a signature of zeros", format!("{message}.{}", encode([0; 32]))),
-        ("another secret's signature", by_other),
-        ("another payload under the signature", format!("{header}.{root}.{signature}")),
-        ("four parts", format!("{token}.{signature}")),
-        ("five parts, as encrypted ones have", format!("{header}.{payload}.{signature}.AA.AA")),
-        ("a quoted token", format!("\"{token}\"")),
-        ("a payload that is no base 64", format!("{header}.!!!.{signature}")),
-        ("a token over 8 KiB", of(&long)),
+        ("a word for a token", "malformed", "x".to_owned()),
+        ("two dots for a token", "malformed", "..".to_owned()),
+        ("no signature", "malformed", message.to_owned()),
+        ("an empty signature", "signature", format!("{message}.")),
+        ("a signature cut short", "signature", token[..token.len() - 2].to_owned()),
+        ("a signature with more after", "signature", format!("{token}AAAA")),
+        ("a signature with padding", "signature", format!("{token}=")),
+        ("the signature of another token", "signature", format!("{message}.{other}")),
+        ("a signature of zeros", "signature", format!("{message}.{}", encode([0; 32]))),
+        ("another secret's signature", "signature", by_other),
+        (
+            "another payload under the signature",
+            "signature",
+            format!("{header}.{root}.{signature}"),
+        ),
+        ("four parts", "malformed", format!("{token}.{signature}")),
+        (
+            "five parts, as encrypted ones have",
+            "malformed",
+            format!("{header}.{payload}.{signature}.AA.AA"),
+        ),
+        ("a quoted token", "malformed", format!("\"{token}\"")),
+        ("a payload that is no base 64", "signature", format!("{header}.!!!.{signature}")),
+        ("a token over 8 KiB", "malformed", of(&long)),
     ]
     .into_iter()
-    .map(|(name, token)| call(name).by(&token).refused(401, "invalid_token"))
+    .map(refused)
     .collect()
 }
 

@@ -1,10 +1,12 @@
 //! Compact JWS (RFC 7515, RFC 7518): what tokens and tickets share.
 
+use std::str::FromStr as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::secret::{Secret, Secrets};
@@ -59,13 +61,21 @@ pub(crate) fn sign(key: &Key, header: &Header, claims: &impl Serialize) -> Strin
         .expect("HMAC takes a key of any length, and our claims are plain JSON")
 }
 
-/// Returns the header of a token before its signature is checked. `None` if the header brings a key
-/// along, or changes how the token is read.
-pub(crate) fn header_of(token: &str) -> Option<Header> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return None;
+/// Why a header is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    /// It brings a key along, changes how the token is read, or is no header.
+    Malformed,
+    /// It names an algorithm that we do not have, such as `none`.
+    Algorithm,
+}
+
+/// Returns the header of a token before its signature is checked.
+pub(crate) fn header_of(token: &str) -> Result<Header, BadHeader> {
+    if token.len() > TOKEN_BYTES_MAX || token.split('.').count() != 3 {
+        return Err(BadHeader::Malformed);
     }
-    let header = jsonwebtoken::decode_header(token).ok()?;
+    let header = jsonwebtoken::decode_header(token).map_err(|_error| why(token))?;
     let names_a_key = header.jku.is_some()
         || header.jwk.is_some()
         || header.x5u.is_some()
@@ -78,20 +88,22 @@ pub(crate) fn header_of(token: &str) -> Option<Header> {
         || header.enc.is_some()
         || header.zip.is_some()
         || header.extras.inner().contains_key("b64");
-    (!names_a_key && !is_extended).then_some(header)
+    if names_a_key || is_extended { Err(BadHeader::Malformed) } else { Ok(header) }
 }
 
-/// Returns the claims of a token if this key signed it. Does not check time, audience or issuer.
-pub(crate) fn claims_of(
-    key: &DecodingKey,
-    algorithm: Algorithm,
-    token: &str,
-) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&payload_of(key, algorithm, token)?).ok()
+/// Why a header cannot be read.
+fn why(token: &str) -> BadHeader {
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let header = header.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+    let named = header.as_ref().and_then(|header| header.get("alg")).and_then(Value::as_str);
+    match named.map(Algorithm::from_str) {
+        Some(Err(_unknown)) => BadHeader::Algorithm,
+        Some(Ok(_)) | None => BadHeader::Malformed,
+    }
 }
 
-/// The same, not parsed. The caller must have checked that the header names this algorithm; it is
-/// not read again here.
+/// Returns the payload of a token if this key signed it. Does not check time, audience or issuer. The caller
+/// must have checked that the header names this algorithm; it is not read again here.
 pub(crate) fn payload_of(key: &DecodingKey, algorithm: Algorithm, token: &str) -> Option<Vec<u8>> {
     let (message, signature) = token.rsplit_once('.')?;
     let (_header, payload) = message.rsplit_once('.')?;

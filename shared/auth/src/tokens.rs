@@ -8,7 +8,7 @@ use model::{Timestamp, UserId, WorkspaceId, limits};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::jws::{self, Key, Keys, SHARED};
+use crate::jws::{self, BadHeader, Keys, SHARED};
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 
@@ -76,54 +76,68 @@ impl JwtTokens {
     }
 
     /// Returns the claims of a token if its signature is valid.
-    fn claims(&self, header: &Header, token: &str) -> Option<Map<String, Value>> {
-        match &self.keys {
+    fn claims(&self, header: &Header, token: &str) -> Result<Map<String, Value>, TokenError> {
+        let payload = match &self.keys {
             Verification::Shared(keys) => {
-                let is_ours = header.alg == SHARED && header.kid.is_none();
-                let signed = |key: &Key| jws::claims_of(&key.decoding, SHARED, token);
-                is_ours.then(|| keys.iter().find_map(signed)).flatten()
+                if header.alg != SHARED {
+                    return Err(TokenError::Algorithm);
+                }
+                if header.kid.is_some() {
+                    return Err(TokenError::UnknownKey);
+                }
+                keys.iter().find_map(|key| jws::payload_of(&key.decoding, SHARED, token))
             }
             Verification::Public(keys) => {
-                let key = keys.named(header.kid.as_deref())?;
-                let is_its = header.alg == key.algorithm;
-                is_its.then(|| jws::claims_of(&key.decoding, key.algorithm, token)).flatten()
+                let key = keys.named(header.kid.as_deref()).ok_or(TokenError::UnknownKey)?;
+                if header.alg != key.algorithm {
+                    return Err(TokenError::Algorithm);
+                }
+                jws::payload_of(&key.decoding, key.algorithm, token)
             }
-        }
+        };
+        let payload = payload.ok_or(TokenError::Signature)?;
+        serde_json::from_slice(&payload).or(Err(TokenError::Malformed))
     }
 
-    fn read(&self, token: &str, now: Timestamp) -> Option<Principal> {
-        let header = jws::header_of(token)?;
+    fn read(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        let header = jws::header_of(token).map_err(|bad| match bad {
+            BadHeader::Malformed => TokenError::Malformed,
+            BadHeader::Algorithm => TokenError::Algorithm,
+        })?;
         // A ticket or a token for another purpose is not an access token (RFC 8725, 3.11).
         let is_taken = |typ: &str| TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken));
         if header.typ.as_deref().is_some_and(|typ| !is_taken(typ)) {
-            return None;
+            return Err(TokenError::Malformed);
         }
         let claims = self.claims(&header, token)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if self.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
-            return None;
+            return Err(TokenError::Issuer);
         }
         if self.audience.as_deref().is_some_and(|audience| !is_meant_for(&claims, audience)) {
-            return None;
+            return Err(TokenError::Audience);
         }
+        let time = |claim: &Value| time_of(claim).ok_or(TokenError::Claims);
         if let Some(not_before) = claims.get("nbf")
-            && time_of(not_before)? > now.plus(limits::TOKEN_LEEWAY)
+            && time(not_before)? > now.plus(limits::TOKEN_LEEWAY)
         {
-            return None;
+            return Err(TokenError::NotYetValid);
         }
-        let expires_at = time_of(claims.get("exp")?)?;
+        let expires_at = time(claims.get("exp").ok_or(TokenError::Claims)?)?;
         // Probably milliseconds: such a token would live for thousands of years.
         if expires_at > now.plus(limits::TOKEN_LIFETIME_MAX) {
-            return None;
+            return Err(TokenError::Claims);
         }
         let is_admin = match claims.get("role") {
             None => false,
             Some(Value::String(role)) => role == ADMIN,
-            Some(_) => return None,
+            Some(_) => return Err(TokenError::Claims),
         };
-        Some(Principal {
-            workspace_id: WorkspaceId::parse(text("workspace_id")?).ok()?,
-            user_id: UserId::parse(text("sub")?).ok()?,
+        let workspace = text("workspace_id").ok_or(TokenError::Claims)?;
+        let user = text("sub").ok_or(TokenError::Claims)?;
+        Ok(Principal {
+            workspace_id: WorkspaceId::parse(workspace).or(Err(TokenError::Claims))?,
+            user_id: UserId::parse(user).or(Err(TokenError::UserId))?,
             is_admin,
             expires_at: expires_at.min(now.plus(self.session_max)),
         })
@@ -160,7 +174,7 @@ impl TokenSigner {
 
 impl TokenVerifier for JwtTokens {
     fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
-        let principal = self.read(token, now).ok_or(TokenError::Invalid)?;
+        let principal = self.read(token, now)?;
         if now >= principal.expires_at { Err(TokenError::Expired) } else { Ok(principal) }
     }
 }
@@ -171,7 +185,7 @@ pub struct NoTokens;
 
 impl TokenVerifier for NoTokens {
     fn verify(&self, _token: &str, _now: Timestamp) -> Result<Principal, TokenError> {
-        Err(TokenError::Invalid)
+        Err(TokenError::UnknownKey)
     }
 }
 

@@ -21,3 +21,4 @@ pub mod publication;
 pub mod receipts;
 pub mod routes;
 pub mod signal;
+pub mod token;

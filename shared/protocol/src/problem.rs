@@ -9,6 +9,8 @@ use http::{HeaderValue, Response, StatusCode};
 use model::{ErrorCode, Message, Retry, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::token::TokenError;
+
 /// A refusal, before it is written. Contains nothing that the caller may not see: neither their
 /// input nor an internal cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Problem {
     pub code: ErrorCode,
     /// A sentence on this occurrence, in our own words only.
     pub detail: Option<&'static str>,
+    /// Why a token is refused. It says the detail, too.
+    pub token: Option<TokenError>,
     /// The name of the wrong field in this protocol.
     pub field: Option<Cow<'static, str>>,
     /// How long to wait before the next attempt.
@@ -35,6 +39,7 @@ impl From<ErrorCode> for Problem {
         Self {
             code,
             detail: None,
+            token: None,
             field: None,
             retry_after,
             server_time: None,
@@ -82,9 +87,18 @@ impl Problem {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         if self.code.status() == 401 {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, self.challenge());
         }
         response
+    }
+
+    /// RFC 6750, 3: a token that was refused is told apart from one that is missing.
+    fn challenge(&self) -> HeaderValue {
+        let refused = self.token.map(TokenError::description).and_then(|why| {
+            let text = format!(r#"Bearer error="invalid_token", error_description="{why}""#);
+            HeaderValue::from_str(&text).ok()
+        });
+        refused.unwrap_or(HeaderValue::from_static("Bearer"))
     }
 
     fn members(&self, request_id: &str) -> Map<String, Value> {
@@ -93,12 +107,16 @@ impl Problem {
         put("type", format!("urn:inkwire:error:{}", self.code.as_str()).into());
         put("title", self.code.title().into());
         put("status", self.code.status().into());
-        put("detail", self.detail.unwrap_or(self.code.title()).into());
+        let of_token = self.token.map(TokenError::description);
+        put("detail", self.detail.or(of_token).unwrap_or(self.code.title()).into());
         put("code", self.code.as_str().into());
         put("request_id", request_id.into());
         put("retryable", (self.code.retry() == Retry::AfterBackoff).into());
         if let Some(wait) = self.retry_after {
             put("retry_after_ms", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+        }
+        if let Some(token) = self.token {
+            put("reason", token.reason().into());
         }
         if let Some(field) = &self.field {
             put("field", field.as_ref().into());

@@ -166,12 +166,11 @@ pub fn route(request: &Request<Bytes>) -> Result<Route, Failure> {
 /// `unauthenticated`, `invalid_token` or `token_expired`.
 pub fn authenticate(app: &App, request: &Request<Bytes>) -> Result<Principal, Failure> {
     let token = bearer(request.headers())?;
-    let caller = app.tokens.verify(token, app.clock.now()).map_err(|error| match error {
-        TokenError::Invalid => Failure::from(ErrorCode::InvalidToken),
-        TokenError::Expired => {
-            let server_time = Some(app.clock.now());
-            Problem { server_time, ..ErrorCode::TokenExpired.into() }.into()
-        }
+    let now = app.clock.now();
+    let caller = app.tokens.verify(token, now).map_err(|error| {
+        let is_expired = error == TokenError::Expired;
+        let code = if is_expired { ErrorCode::TokenExpired } else { ErrorCode::InvalidToken };
+        Problem { token: Some(error), server_time: is_expired.then_some(now), ..code.into() }
     })?;
     LogFields::of(request).caller(&caller);
     Ok(caller)

@@ -274,12 +274,13 @@ pub const PATHS: [&str; 12] = [
 ];
 const MEDIA: [&str; 4] =
     ["application/json", "application/json; charset=utf-8", "text/plain", "APPLICATION/JSON"];
-const MEMBERS: [&str; 10] = [
+const MEMBERS: [&str; 11] = [
     "type",
     "title",
     "status",
     "detail",
     "code",
+    "reason",
     "request_id",
     "retryable",
     "retry_after_ms",

@@ -25,7 +25,7 @@ fn principal(text: &str) -> Option<Principal> {
 
 impl TokenVerifier for UnsignedIdentity {
     fn verify(&self, text: &str, now: Timestamp) -> Result<Principal, TokenError> {
-        let principal = principal(text).ok_or(TokenError::Invalid)?;
+        let principal = principal(text).ok_or(TokenError::Malformed)?;
         if now >= principal.expires_at { Err(TokenError::Expired) } else { Ok(principal) }
     }
 }

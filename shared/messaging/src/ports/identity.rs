@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use model::{DeviceId, NodeId, Timestamp, UserId, WorkspaceId};
+pub use protocol::token::TokenError;
 
 /// A verified caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +17,6 @@ pub struct Principal {
     pub is_admin: bool,
     /// When the token expires; the user's sockets close then.
     pub expires_at: Timestamp,
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Its signature, form, algorithm or a claim is wrong.
-    #[error("the token is not valid")]
-    Invalid,
-    /// It was valid once.
-    #[error("the token has expired")]
-    Expired,
 }
 
 /// Verifies bearer tokens (JWT, RFC 7519).

@@ -187,7 +187,7 @@ struct NoTokens;
 
 impl TokenVerifier for NoTokens {
     fn verify(&self, _: &str, _: Timestamp) -> Result<Principal, TokenError> {
-        Err(TokenError::Invalid)
+        Err(TokenError::Malformed)
     }
 }
 

@@ -177,6 +177,8 @@ pub struct ProblemBody {
     pub retryable: bool,
     /// How long to wait before the next attempt.
     pub retry_after_ms: Option<u64>,
+    /// Why a token was refused.
+    pub reason: Option<String>,
     /// The field that is wrong.
     pub field: Option<String>,
     /// The server's clock, if the caller's seems wrong.

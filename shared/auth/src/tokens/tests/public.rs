@@ -61,10 +61,10 @@ fn each_algorithm_verifies_with_its_public_key() {
             assert!(taken.is_ok(), "{algorithm:?} {kid:?}: {taken:?}");
         }
         let other = tokens.verify(&sign(&key, algorithm, Some("k2")), NOW);
-        assert_eq!(other, Err(TokenError::Invalid), "{algorithm:?}: nobody's kid");
+        assert_eq!(other, Err(TokenError::UnknownKey), "{algorithm:?}: nobody's kid");
         let mut torn = sign(&key, algorithm, None);
         torn.replace_range(torn.len() - 4.., "AAAA");
-        assert_eq!(tokens.verify(&torn, NOW), Err(TokenError::Invalid), "{algorithm:?}");
+        assert_eq!(tokens.verify(&torn, NOW), Err(TokenError::Signature), "{algorithm:?}");
     }
 }
 
@@ -79,10 +79,10 @@ fn a_token_chooses_among_keys_and_never_the_algorithm() {
         let own = format!("{algorithm:?}");
         assert!(tokens.verify(&sign(&key(), algorithm, Some(&own)), NOW).is_ok(), "{own}");
         let unnamed = tokens.verify(&sign(&key(), algorithm, None), NOW);
-        assert_eq!(unnamed, Err(TokenError::Invalid), "which of three?");
+        assert_eq!(unnamed, Err(TokenError::UnknownKey), "which of three?");
         for (other, _) in ALGORITHMS.iter().filter(|(other, _)| *other != algorithm) {
             let stolen = tokens.verify(&sign(&key(), algorithm, Some(&format!("{other:?}"))), NOW);
-            assert_eq!(stolen, Err(TokenError::Invalid), "{own} under the name of {other:?}");
+            assert_eq!(stolen, Err(TokenError::Algorithm), "{own} under the name of {other:?}");
         }
     }
 }
@@ -97,12 +97,12 @@ fn a_public_key_is_no_shared_secret() {
     let public = jwk["n"].as_str().unwrap();
     for secret in [public, SECRET] {
         let confused = raw(r#"{"alg":"HS256"}"#, &claims.to_string(), secret);
-        assert_eq!(tokens.verify(&confused, NOW), Err(TokenError::Invalid));
+        assert_eq!(tokens.verify(&confused, NOW), Err(TokenError::Algorithm));
     }
     let none = raw(r#"{"alg":"none"}"#, &claims.to_string(), SECRET);
-    assert_eq!(tokens.verify(&none, NOW), Err(TokenError::Invalid));
+    assert_eq!(tokens.verify(&none, NOW), Err(TokenError::Algorithm));
     // Conversely, a verifier with shared secrets does not accept a token signed with a private key.
-    assert_eq!(verify(&sign(&key, algorithm, None)), Err(TokenError::Invalid));
+    assert_eq!(verify(&sign(&key, algorithm, None)), Err(TokenError::Algorithm));
 }
 
 #[test]
