@@ -221,16 +221,21 @@ fn connect() -> Vec<Rest> {
         ("twice, by an escape", "failed=N1&f%61iled=N1"),
     ]
     .into_iter()
-    .flat_map(|(name, query)| ["failed", "renew"].map(|field| (name, query, field)))
+    .flat_map(|(name, query)| ["failed", "renew", "left"].map(|field| (name, query, field)))
     .map(|(name, query, field)| {
-        let escaped = if field == "renew" { "r%65new" } else { "f%61iled" };
+        let escaped = match field {
+            "renew" => "r%65new",
+            "left" => "l%65ft",
+            _ => "f%61iled",
+        };
         let query = query.replace("failed", field).replace("f%61iled", escaped);
         let case = get(format!("{field}: {name}"), format!("/connect?{query}"));
         case.refused(400, "invalid_field").field(field)
     })
-    .chain([get("renew: beside failed".to_owned(), "/connect?renew=N1&failed=N2".to_owned())
-        .refused(400, "invalid_field")
-        .field("renew")])
+    .chain(["renew", "left"].map(|field| {
+        let case = get(format!("{field}: beside failed"), format!("/connect?{field}=N1&failed=N2"));
+        case.refused(400, "invalid_field").field(field)
+    }))
     .chain(invisible())
     .chain(device())
     .collect()

@@ -28,6 +28,8 @@ async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
     let query = Query::parse(request.uri().query());
     let (failed, renewed, device) = (query.failed()?, query.renew()?, query.device()?);
     let is_invisible = query.invisible()?;
+    // The node is not at fault, so the client is placed as any other.
+    query.left()?;
     let client = Client { caller: &caller, is_invisible, device: device.as_ref() };
     let assignment = match &renewed {
         Some(node) => renew(app, client, node).await?,

@@ -231,6 +231,19 @@ impl Query {
         Ok(renew)
     }
 
+    /// `left`: the node whose socket the client lost with its own network. Unlike with `failed`, nothing is
+    /// wrong with the node. Not beside `failed`.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is not a node id, is repeated, or there is a `failed`.
+    pub fn left(&self) -> Result<Option<NodeId>, Problem> {
+        let left = self.node("left")?;
+        if left.is_some() && self.one("failed")?.is_some() {
+            return Err(Problem::invalid_field("left", "Not together with failed"));
+        }
+        Ok(left)
+    }
+
     /// `device`: the client's device.
     ///
     /// # Errors
