@@ -37,6 +37,7 @@ mod later;
 mod meetings;
 mod moves;
 mod needle;
+mod origins;
 mod outage;
 mod own_name;
 mod page;

@@ -4,6 +4,7 @@ mod body;
 mod calls;
 mod dev;
 mod host;
+mod origins;
 mod page;
 mod stream;
 
@@ -30,6 +31,7 @@ use crate::files::{self, FileBody, LocalFiles};
 use crate::nodes::Fleet;
 use crate::stop::Stopped;
 use calls::Calls;
+use origins::Origins;
 use stream::{Peer, Stream};
 
 /// Serves the functions' handlers, the page and the `/dev` routes.
@@ -40,6 +42,7 @@ pub(crate) struct Gateway {
     signer: Arc<TokenSigner>,
     files: LocalFiles,
     calls: Calls,
+    origins: Origins,
 }
 
 impl Gateway {
@@ -48,8 +51,10 @@ impl Gateway {
         fleet: Arc<Fleet>,
         signer: Arc<TokenSigner>,
         files: LocalFiles,
+        allowed_origins: Vec<String>,
     ) -> Arc<Self> {
-        Arc::new(Self { app, fleet, signer, files, calls: Calls::default() })
+        let (calls, origins) = (Calls::default(), Origins::new(allowed_origins));
+        Arc::new(Self { app, fleet, signer, files, calls, origins })
     }
 
     /// Accepts connections until the stack stops, then finishes the calls in flight.
@@ -110,8 +115,11 @@ impl Gateway {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<FileBody> {
+        let origin = self.origins.allowed(request.headers()).cloned();
         let mut response = if !host::is_valid(&request) {
             body::refusal(StatusCode::BAD_REQUEST).map(text)
+        } else if let Some(allowed) = self.origins.preflight(&request) {
+            allowed.map(text)
         } else if request.uri().path().starts_with(files::PATH) {
             self.files.serve(request).await
         } else {
@@ -119,6 +127,9 @@ impl Gateway {
         };
         let nosniff = HeaderValue::from_static("nosniff");
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+        if let Some(origin) = origin {
+            Origins::let_read(origin, response.headers_mut());
+        }
         response
     }
 

@@ -33,6 +33,10 @@ pub struct Options {
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     pub dynamodb_endpoint: Option<String>,
 
+    /// An origin whose pages may use this stack, such as a front-end's development server; repeatable.
+    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = origin)]
+    pub allowed_origins: Vec<String>,
+
     /// Format of the log on stderr. INKWIRE_LOG sets its levels: `info,node=debug`.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub log_format: Format,
@@ -111,6 +115,7 @@ impl Options {
             token_secrets,
             ticket_secrets,
             seed: true,
+            allowed_origins: self.allowed_origins.clone(),
             ..StackOptions::default()
         })
     }
@@ -124,6 +129,12 @@ fn given_url(text: &str) -> Result<GivenUrl, String> {
 fn endpoint(text: &str) -> Result<String, String> {
     let is_http = text.starts_with("http://") || text.starts_with("https://");
     if is_http { Ok(text.to_owned()) } else { Err("not an http:// or https:// URL".to_owned()) }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '*']));
+    if is_origin { Ok(text.to_owned()) } else { Err("not of the form http://host:port".to_owned()) }
 }
 
 /// The port that the command `inkwire` connects to by default.
@@ -153,9 +164,12 @@ mod tests {
             "--redis-url=redis://h:1",
             "--dynamodb-endpoint=http://h:2",
             "--log-format=json",
+            "--allow-origin=http://localhost:5173",
+            "--allow-origin=https://app.example",
         ];
         let stack = options(&flags).unwrap().stack(&none).unwrap();
         assert_eq!((stack.port, stack.nodes), (0, 0));
+        assert_eq!(stack.allowed_origins, ["http://localhost:5173", "https://app.example"]);
         assert_eq!(stack.data, Data::Endpoint("http://h:2".to_owned()));
         assert_eq!(stack.bus, Bus::Redis(RedisUrl::parse("redis://h:1").unwrap()));
         assert_eq!(stack.keep_secrets_in, Some("/d".into()));
@@ -169,6 +183,9 @@ mod tests {
             "--nodes=65",
             "--dynamodb-endpoint=h:2",
             "--log-format=xml",
+            "--allow-origin=*",
+            "--allow-origin=localhost:5173",
+            "--allow-origin=http://localhost:5173/",
             "--unknown",
             "extra",
         ] {

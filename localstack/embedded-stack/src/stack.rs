@@ -96,7 +96,7 @@ impl Stack {
         let archive_capacity = Capacity::default();
         let archiver = wiring.archiver(archive_capacity.clone()).await?;
         let handlers = [Handler::Relay(relay.clone()), Handler::Derive(deriver)];
-        let mut origins = options.allowed_origins;
+        let mut origins = options.allowed_origins.clone();
         for host in ["127.0.0.1", "localhost"] {
             origins.push(format!("http://{host}:{}", address.port()));
         }
@@ -110,7 +110,8 @@ impl Stack {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
         let signer = Arc::clone(&wiring.signer);
-        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer, wiring.files.clone());
+        let (files, allowed) = (wiring.files.clone(), options.allowed_origins);
+        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer, files, allowed);
         let (derive_stop, derive_stopped) = Stop::new();
         let ends_of_feeds = [stopped.clone(), derive_stopped];
         for ((feed, handler), stopped) in feeds.into_iter().zip(handlers).zip(ends_of_feeds) {

@@ -34,12 +34,12 @@ impl Gateway {
         match segments.as_slice() {
             ["token"] => {
                 only(&Method::POST, request, "POST")?;
-                refuse_foreign(request)?;
+                self.refuse_foreign(request)?;
                 self.token(request)
             }
             ["nodes", node, "kill"] => {
                 only(&Method::POST, request, "POST")?;
-                refuse_foreign(request)?;
+                self.refuse_foreign(request)?;
                 let unknown =
                     || Problem::from(ErrorCode::NotFound).because("No such node runs here");
                 let node = NodeId::parse(node).or(Err(unknown()))?;
@@ -54,6 +54,11 @@ impl Gateway {
             }
             _ => Err(ErrorCode::NotFound.into()),
         }
+    }
+
+    fn refuse_foreign(&self, request: &Request<Bytes>) -> Result<(), Failure> {
+        let is_allowed = self.origins.allowed(request.headers()).is_some();
+        refuse_foreign(request, is_allowed)
     }
 
     fn token(&self, request: &Request<Bytes>) -> Result<Answer, Failure> {
@@ -132,9 +137,9 @@ fn only(method: &Method, request: &Request<Bytes>, allow: &'static str) -> Resul
     Err(Problem { allow: Some(allow), ..ErrorCode::MethodNotAllowed.into() }.into())
 }
 
-/// Refuses calls by foreign web pages: under another host name (DNS rebinding), or across origins.
-/// They must not get tokens.
-fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
+/// Refuses calls by foreign web pages: under another host name (DNS rebinding), or across origins, unless
+/// theirs is allowed. They must not get tokens.
+fn refuse_foreign(request: &Request<Bytes>, is_allowed: bool) -> Result<(), Failure> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| one(request.headers(), HOST.as_str()));
     let origin = one(request.headers(), ORIGIN.as_str());
@@ -147,7 +152,7 @@ fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
     });
     let has_origin_header = request.headers().contains_key(ORIGIN);
     let is_readable = origin.is_some() == has_origin_header;
-    if host.is_some_and(is_loopback) && is_own_origin && is_readable {
+    if host.is_some_and(is_loopback) && (is_allowed || is_own_origin && is_readable) {
         return Ok(());
     }
     Err(Problem::from(ErrorCode::Forbidden)
@@ -218,7 +223,7 @@ mod tests {
             for (name, value) in headers {
                 request.headers_mut().append(*name, value.parse().unwrap());
             }
-            refuse_foreign(&request).is_ok()
+            refuse_foreign(&request, false).is_ok()
         };
         for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "127.0.0.1"] {
             assert!(is_let_in(&[("host", host)]), "{host}");
@@ -232,6 +237,11 @@ mod tests {
             ["http://evil.example", "http://127.0.0.1:9999", "null", "https://127.0.0.1:8080"]
         {
             assert!(!is_let_in(&[own, ("origin", origin)]), "{origin}");
+        }
+        let mut of_allowed = Request::new(Bytes::new());
+        for (host, is_let_in) in [("127.0.0.1:8080", true), ("evil.example:8080", false)] {
+            of_allowed.headers_mut().insert("host", host.parse().unwrap());
+            assert_eq!(refuse_foreign(&of_allowed, true).is_ok(), is_let_in, "{host}");
         }
         assert!(!is_let_in(&[]));
         assert!(!is_let_in(&[own, own]));

@@ -53,7 +53,7 @@ pub struct StackOptions {
     pub ticket_secrets: Option<Secrets>,
     /// Whether an empty store gets the demo workspace.
     pub seed: bool,
-    /// Origins that browsers may connect to nodes from, besides the gateway's own.
+    /// Origins whose pages may call the gateway and connect to nodes, besides the gateway's own.
     pub allowed_origins: Vec<String>,
     /// Handshakes per second that a node accepts.
     pub handshakes_per_second: u32,
