@@ -18,7 +18,7 @@ use protocol::presence::{Announcement, NodePresence};
 
 pub(crate) use announcing::Announcing;
 pub(crate) use others::Others;
-pub(crate) use watches::Watches;
+pub(crate) use watches::{Told, Watches};
 
 use crate::numbers::RepairId;
 

@@ -28,6 +28,14 @@ struct Watch {
     has_told_changes: bool,
 }
 
+/// What sockets are told.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told {
+    pub(crate) users: Vec<UserPresence>,
+    /// Whether it is all that they view. That must not be lost: while nothing changes, it is not said again.
+    pub(crate) is_all: bool,
+}
+
 /// What a socket is to be told.
 #[derive(Debug, PartialEq, Eq)]
 enum What {
@@ -106,8 +114,8 @@ impl Watches {
         &mut self,
         now: Timestamp,
         of: impl Fn(&UserId) -> Presence,
-    ) -> BTreeMap<Vec<UserPresence>, Vec<SocketId>> {
-        let mut due: BTreeMap<_, Vec<SocketId>> = BTreeMap::new();
+    ) -> BTreeMap<Told, Vec<SocketId>> {
+        let mut due: BTreeMap<Told, Vec<SocketId>> = BTreeMap::new();
         let sockets = &mut self.sockets;
         self.due.retain(|socket| {
             let Some(watch) = sockets.get_mut(socket) else { return false };
@@ -115,7 +123,7 @@ impl Watches {
                 return true;
             }
             let news = watch.tell(now, &of);
-            if !news.is_empty() {
+            if !news.users.is_empty() {
                 due.entry(news).or_default().push(*socket);
             }
             false
@@ -133,9 +141,11 @@ impl Watch {
         self.told_at.is_none_or(|at| is_over(at, wait, now))
     }
 
-    fn tell(&mut self, now: Timestamp, of: impl Fn(&UserId) -> Presence) -> Vec<UserPresence> {
+    fn tell(&mut self, now: Timestamp, of: impl Fn(&UserId) -> Presence) -> Told {
         let mut news = Vec::new();
-        match std::mem::replace(&mut self.news, What::Changes(BTreeSet::new())) {
+        let what = std::mem::replace(&mut self.news, What::Changes(BTreeSet::new()));
+        let is_all = what == What::All;
+        match what {
             What::All => {
                 for (user, told) in &mut self.users {
                     *told = of(user);
@@ -158,6 +168,6 @@ impl Watch {
         if !news.is_empty() {
             self.told_at = Some(now);
         }
-        news
+        Told { users: news, is_all }
     }
 }

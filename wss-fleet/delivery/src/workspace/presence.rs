@@ -6,7 +6,7 @@ use protocol::presence::Announcement;
 
 use super::{DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
-use crate::presence::PresenceInput;
+use crate::presence::{PresenceInput, Told};
 use crate::roster::UserKey;
 
 impl Workspace {
@@ -152,9 +152,10 @@ impl Workspace {
         let of = |user: &UserId| {
             roster.presence_of(user).max(own.leaving(user)).max(others.presence_of(user))
         };
-        for (users, sockets) in present.watches.due(turn.now, of) {
+        for (Told { users, is_all }, sockets) in present.watches.due(turn.now, of) {
             let frame = (self.framing)(ServerFrame::Presence { users }.encode());
-            let (to, class, publication) = (Audience::of(sockets), DeliveryClass::Signal, None);
+            let class = if is_all { DeliveryClass::Live } else { DeliveryClass::Signal };
+            let (to, publication) = (Audience::of(sockets), None);
             turn.effects.push(Effect::Deliver { frame, to, class, publication });
         }
     }

@@ -175,6 +175,26 @@ fn g16_who_is_invisible_is_never_announced_and_nothing_tells_on_them() {
     assert_eq!(fixture.announced(), [(false, named(&[("alice", Offline)]))], "as if they had left");
 }
 
+/// While nothing changes, a view's answer is not repeated.
+#[test]
+fn g16_the_answer_to_a_view_is_not_dropped_as_changes_may_be() {
+    let mut fixture = Fixture::linked();
+    let alice = fixture.attach("alice", &[]);
+    let class_of = |fixture: &Fixture| {
+        fixture.effects.iter().find_map(|effect| match effect {
+            Effect::Deliver { class, .. } => Some(*class),
+            _ => None,
+        })
+    };
+    fixture.views_users(alice, &["bob"]);
+    fixture.all_nodes_are(&[]);
+    assert_eq!(class_of(&fixture), Some(DeliveryClass::Live));
+    fixture.told_within(Duration::from_secs(2));
+    fixture.attach("bob", &[]);
+    fixture.after(A_MOMENT);
+    assert_eq!(class_of(&fixture), Some(DeliveryClass::Signal));
+}
+
 #[test]
 fn g16_who_reconnects_within_the_grace_costs_and_shows_nothing() {
     let (mut fixture, alice) = Fixture::viewing();
