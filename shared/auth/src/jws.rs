@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use messaging::ports::TokenError;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -61,19 +62,14 @@ pub(crate) fn sign(key: &Key, header: &Header, claims: &impl Serialize) -> Strin
         .expect("HMAC takes a key of any length, and our claims are plain JSON")
 }
 
-/// Why a header is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BadHeader {
-    /// It brings a key along, changes how the token is read, or is no header.
-    Malformed,
-    /// It names an algorithm that we do not have, such as `none`.
-    Algorithm,
-}
-
 /// Returns the header of a token before its signature is checked.
-pub(crate) fn header_of(token: &str) -> Result<Header, BadHeader> {
+///
+/// # Errors
+/// [`TokenError::Malformed`] if it brings a key along, changes how the token is read, or is no header;
+/// [`TokenError::Algorithm`] if it names one that we do not have, such as `none`.
+pub(crate) fn header_of(token: &str) -> Result<Header, TokenError> {
     if token.len() > TOKEN_BYTES_MAX || token.split('.').count() != 3 {
-        return Err(BadHeader::Malformed);
+        return Err(TokenError::Malformed);
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_error| why(token))?;
     let names_a_key = header.jku.is_some()
@@ -88,17 +84,17 @@ pub(crate) fn header_of(token: &str) -> Result<Header, BadHeader> {
         || header.enc.is_some()
         || header.zip.is_some()
         || header.extras.inner().contains_key("b64");
-    if names_a_key || is_extended { Err(BadHeader::Malformed) } else { Ok(header) }
+    if names_a_key || is_extended { Err(TokenError::Malformed) } else { Ok(header) }
 }
 
 /// Why a header cannot be read.
-fn why(token: &str) -> BadHeader {
+fn why(token: &str) -> TokenError {
     let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let header = header.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
     let named = header.as_ref().and_then(|header| header.get("alg")).and_then(Value::as_str);
     match named.map(Algorithm::from_str) {
-        Some(Err(_unknown)) => BadHeader::Algorithm,
-        Some(Ok(_)) | None => BadHeader::Malformed,
+        Some(Err(_unknown)) => TokenError::Algorithm,
+        Some(Ok(_)) | None => TokenError::Malformed,
     }
 }
 

@@ -8,7 +8,7 @@ use model::{Timestamp, UserId, WorkspaceId, limits};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::jws::{self, BadHeader, Keys, SHARED};
+use crate::jws::{self, Keys, SHARED};
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 
@@ -100,10 +100,7 @@ impl JwtTokens {
     }
 
     fn read(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
-        let header = jws::header_of(token).map_err(|bad| match bad {
-            BadHeader::Malformed => TokenError::Malformed,
-            BadHeader::Algorithm => TokenError::Algorithm,
-        })?;
+        let header = jws::header_of(token)?;
         // A ticket or a token for another purpose is not an access token (RFC 8725, 3.11).
         let is_taken = |typ: &str| TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken));
         if header.typ.as_deref().is_some_and(|typ| !is_taken(typ)) {
