@@ -56,6 +56,26 @@ pub(crate) struct Setup {
     pub waits: DeliveryWaits,
 }
 
+/// Devices that run no process.
+#[derive(Debug, Default)]
+pub(crate) struct IdleDevices(Mutex<Vec<(UserId, DeviceId)>>);
+
+impl IdleDevices {
+    pub(crate) fn put(&self, person: &Person) {
+        self.0.lock().push((person.user.clone(), person.device.clone()));
+    }
+
+    /// A user's device for their next process: one that runs none, or a new one.
+    #[expect(clippy::expect_used, reason = "names of this file are well formed")]
+    pub(crate) fn take(&self, user: &UserId, client: ClientId) -> DeviceId {
+        let mut idle = self.0.lock();
+        match idle.iter().position(|(of, _)| of == user) {
+            Some(at) => idle.remove(at).1,
+            None => DeviceId::parse(&format!("d{}", client.0)).expect("a name"),
+        }
+    }
+}
+
 /// The program that uses the client.
 #[derive(Debug)]
 struct Program {

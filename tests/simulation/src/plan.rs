@@ -3,11 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use client::DeliveryWaits;
 use memory::SeededRng;
 use model::{UserId, limits};
 
 use crate::faults::Kind;
 use crate::planted::Planted;
+use crate::run::STORED_LATE;
 
 /// What a run consists of.
 #[derive(Debug, Clone)]
@@ -200,6 +202,13 @@ impl Plan {
             restless: false,
             ..Self::delivering()
         }
+    }
+
+    /// How long the outboxes of devices wait. What is sent again by `POST` is stored, so they wait longer
+    /// where only what some device lacks is to be stored.
+    pub(crate) fn delivery_waits(&self) -> DeliveryWaits {
+        let archived = if self.keeps_acked { STORED_LATE } else { Duration::from_secs(5) };
+        DeliveryWaits { archived, longest: archived * 2, socket: Duration::from_secs(2) }
     }
 
     /// [`Self::delivering`] over failovers that lose the newest messages, while most devices that die are

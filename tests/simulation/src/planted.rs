@@ -254,7 +254,8 @@ impl Plant {
     pub(crate) fn receipts(&self, receipts: Arc<dyn ReceiptBook>) -> Arc<dyn ReceiptBook> {
         match self.bug {
             Planted::ReceiptFirst => {
-                Arc::new(delivering::Hasty { receipts, newest: Arc::clone(&self.newest) })
+                let says = delivering::TooMuch::Offered(Arc::clone(&self.newest));
+                Arc::new(delivering::Hasty { receipts, says })
             }
             _ => receipts,
         }
@@ -264,7 +265,10 @@ impl Plant {
     #[must_use]
     pub(crate) fn acked(&self, receipts: Arc<dyn ReceiptBook>) -> Arc<dyn ReceiptBook> {
         match self.bug {
-            Planted::AckedAhead => Arc::new(delivering::Ahead { receipts, seen: Mutex::default() }),
+            Planted::AckedAhead => {
+                let says = delivering::TooMuch::Next(Mutex::default());
+                Arc::new(delivering::Hasty { receipts, says })
+            }
             _ => receipts,
         }
     }

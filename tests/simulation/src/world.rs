@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
-use client::{Api, Delivery, DeliveryWaits, Draft, Outbox};
+use client::{Api, Delivery, Draft, Outbox};
 use memory::{MemoryFiles, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
@@ -14,7 +14,7 @@ use messaging::ports::{
 };
 use messaging::relay::Relay;
 use messaging::{App, Ports};
-use model::{ChannelId, DeviceId, UserId, WorkspaceId};
+use model::{ChannelId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
@@ -29,12 +29,11 @@ use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::host::Host;
 use crate::identity::UnsignedIdentity;
-use crate::person::{Person, Setup};
+use crate::person::{IdleDevices, Person, Setup};
 use crate::plan::Plan;
 use crate::planted::{Plant, Planted, SHORT_OVERLAP};
 use crate::record::Recorder;
 use crate::redis::Redis;
-use crate::run::STORED_LATE;
 use crate::store::SimStore;
 use crate::time::{SimClock, skew};
 
@@ -91,7 +90,7 @@ pub(crate) struct State {
     /// Channels that deliver first.
     pub rooms: Rooms,
     /// Devices that run no process.
-    devices: Mutex<Vec<(UserId, DeviceId)>>,
+    idle_devices: IdleDevices,
     /// What functions and the relay published.
     pub publications: Publications,
     tasks: Mutex<JoinSet<()>>,
@@ -189,7 +188,7 @@ impl World {
             gone: Mutex::default(),
             meetings: Meetings::default(),
             rooms: Rooms::default(),
-            devices: Mutex::default(),
+            idle_devices: IdleDevices::default(),
             publications,
             tasks: Mutex::default(),
             sends: AtomicU64::new(0),
@@ -302,17 +301,7 @@ impl World {
         person.kill();
         self.recorder.note(Event::Leaves { client: person.id });
         self.people.lock().retain(|one| one.id != person.id);
-        self.devices.lock().push((person.user.clone(), person.device.clone()));
-    }
-
-    /// A device of a user that runs no process, or a new one.
-    #[expect(clippy::expect_used, reason = "names of this file are well formed")]
-    fn device(&self, user: &UserId, client: ClientId) -> DeviceId {
-        let mut devices = self.devices.lock();
-        match devices.iter().position(|(of, _)| of == user) {
-            Some(at) => devices.remove(at).1,
-            None => DeviceId::parse(&format!("d{}", client.0)).expect("a name"),
-        }
+        self.idle_devices.put(person);
     }
 
     fn start(
@@ -331,11 +320,7 @@ impl World {
         let drops_older = planted == Some(Planted::MaxId);
         let api = self.api(workspace, user, Some(id));
         let (user, invisible) = (user.clone(), self.plan.is_invisible(user));
-        let device = self.device(&user, id);
-        // What is sent again by `POST` is stored.
-        let archived = if self.plan.keeps_acked { STORED_LATE } else { Duration::from_secs(5) };
-        let (longest, socket) = (archived * 2, Duration::from_secs(2));
-        let waits = DeliveryWaits { archived, longest, socket };
+        let (device, waits) = (self.idle_devices.take(&user, id), self.plan.delivery_waits());
         let setup =
             Setup { id, user, cursor, overlap, drops_older, deliveries, invisible, device, waits };
         let person = Arc::new(Person::start(setup, api, &self.recorder, &self.rng.fork()));

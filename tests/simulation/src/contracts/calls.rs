@@ -16,7 +16,7 @@ use crate::world::{CreatedChannel, Space, User, World};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) contract: &'static str,
-    /// What is kept, unless it is the contract's default.
+    /// The field `keep`; `None`: the contract's default.
     pub(super) keep: Option<&'static str>,
 }
 

@@ -151,7 +151,8 @@ pub(crate) async fn change(world: World, room: Arc<Room>, rng: SeededRng, until:
         return;
     }
     while Instant::now() < until {
-        // Who was away must read what they missed: where members change often, nothing is had by all.
+        // A user who is added again lacks the messages of the time between. If that happened often, no message
+        // would reach all devices.
         let pause = if room.keeps_acked { 12 } else { 2 };
         sleep(rng.ms(every.clone()) * pause).await;
         let victims = channel.members.get(1..).unwrap_or_default();

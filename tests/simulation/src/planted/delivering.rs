@@ -25,18 +25,20 @@ pub(super) enum Wrong {
     Notes(Newest),
 }
 
-/// Bug 26: whoever says that they have something is said to have all that was offered.
+/// A book of receipts that says too much.
 #[derive(Debug)]
 pub(super) struct Hasty {
     pub(super) receipts: Arc<dyn ReceiptBook>,
-    pub(super) newest: Newest,
+    pub(super) says: TooMuch,
 }
 
-/// Bug 27: whoever kept a message of a channel is said to keep the next ones.
+/// What it says.
 #[derive(Debug)]
-pub(super) struct Ahead {
-    pub(super) receipts: Arc<dyn ReceiptBook>,
-    pub(super) seen: Mutex<BTreeMap<ChannelId, BTreeSet<UserDevice>>>,
+pub(super) enum TooMuch {
+    /// Bug 26: whoever has something has all that was offered.
+    Offered(Newest),
+    /// Bug 27: whoever kept a message of a channel keeps the next ones.
+    Next(Mutex<BTreeMap<ChannelId, BTreeSet<UserDevice>>>),
 }
 
 #[async_trait]
@@ -93,7 +95,10 @@ impl ReceiptBook for Hasty {
         channel: &ChannelId,
         marks: &ReceiptMarks,
     ) -> Result<(), BusError> {
-        let newest = self.newest.lock().get(channel).copied();
+        let TooMuch::Offered(newest) = &self.says else {
+            return self.receipts.raise(workspace, channel, marks).await;
+        };
+        let newest = newest.lock().get(channel).copied();
         let hasty = |(user, up_to): &(UserId, MessageId)| {
             (user.clone(), newest.map_or(*up_to, |newest| newest.max(*up_to)))
         };
@@ -117,46 +122,9 @@ impl ReceiptBook for Hasty {
         channel: &ChannelId,
         id: MessageId,
     ) -> Result<BTreeSet<UserDevice>, BusError> {
-        self.receipts.keepers(workspace, channel, id).await
-    }
-
-    async fn receipts(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-    ) -> Result<ReceiptMarks, BusError> {
-        self.receipts.receipts(workspace, channel).await
-    }
-}
-
-#[async_trait]
-impl ReceiptBook for Ahead {
-    async fn raise(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-        marks: &ReceiptMarks,
-    ) -> Result<(), BusError> {
-        self.receipts.raise(workspace, channel, marks).await
-    }
-
-    async fn note_keepers(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-        keepers: &[(MessageId, UserDevice)],
-    ) -> Result<(), BusError> {
-        self.receipts.note_keepers(workspace, channel, keepers).await
-    }
-
-    async fn keepers(
-        &self,
-        workspace: &WorkspaceId,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<BTreeSet<UserDevice>, BusError> {
         let keepers = self.receipts.keepers(workspace, channel, id).await?;
-        let mut seen = self.seen.lock();
+        let TooMuch::Next(seen) = &self.says else { return Ok(keepers) };
+        let mut seen = seen.lock();
         let seen = seen.entry(channel.clone()).or_default();
         seen.extend(keepers);
         Ok(seen.clone())
