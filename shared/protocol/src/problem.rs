@@ -92,7 +92,7 @@ impl Problem {
         response
     }
 
-    /// RFC 6750, 3: a token that was refused is told apart from one that is missing.
+    /// `WWW-Authenticate` (RFC 6750, 3). It names an error if there was a token, and none if there was not.
     fn challenge(&self) -> HeaderValue {
         let refused = self.token.map(TokenError::description).and_then(|why| {
             let text = format!(r#"Bearer error="invalid_token", error_description="{why}""#);

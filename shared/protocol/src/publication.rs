@@ -8,8 +8,8 @@ mod texts;
 use std::sync::Arc;
 
 use model::{
-    Channel, ChannelChange, ChannelId, Message, MessageRef, Position, PublicationId, Rev,
-    Timestamp, TraceId, UserId, limits,
+    Channel, ChannelChange, ChannelId, Message, MessageId, MessageRef, Position, PublicationId,
+    Rev, Timestamp, TraceId, UserId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -131,7 +131,7 @@ impl Subject {
     pub fn of_message(message: &Message) -> Self {
         Self {
             of: match message.thread {
-                None => format!("{}:{}", message.channel_id, message.id).into(),
+                None => Self::name(&message.channel_id, message.id).into(),
                 Some(_) => format!("{}:{}", message.log(), message.id).into(),
             },
             rev: message.rev.clone(),
@@ -139,6 +139,12 @@ impl Subject {
             is_unstored: false,
             until_acked: false,
         }
+    }
+
+    /// The name of a message of a channel's main log.
+    #[must_use]
+    pub fn name(channel: &ChannelId, id: MessageId) -> String {
+        format!("{channel}:{id}")
     }
 
     /// Whether the message has not changed since it was sent: its first revision is its id, with

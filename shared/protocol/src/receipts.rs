@@ -18,7 +18,7 @@ pub struct ReceiptsSignal {
     pub archived: Vec<(MessageId, UserId)>,
 }
 
-/// Who keeps a message for good: a user's device.
+/// A device of a user.
 pub type UserDevice = (UserId, DeviceId);
 
 /// The form of a [`ReceiptsSignal`] on the bus.

@@ -96,8 +96,8 @@ impl Receipts {
             let every = interval(members(channel));
             let is_over =
                 |at: Option<Timestamp>| at.is_none_or(|at| now < at || now.since(at) >= every);
-            let has_got = !(it.got.is_empty() && it.kept.is_empty());
-            let passes = has_got && is_over(it.passed_at);
+            let has_notes = |it: &Channel| !(it.got.is_empty() && it.kept.is_empty());
+            let passes = has_notes(it) && is_over(it.passed_at);
             let tells = it.news != News::default() && is_over(it.told_at);
             let (got, kept) = (Vec::new(), Vec::new());
             let mut one = Due { channel: channel.clone(), got, kept, news: News::default() };
@@ -114,8 +114,7 @@ impl Receipts {
                 due.push(one);
             }
             // Kept while it has something to tell, or has just told.
-            let has_got = !(it.got.is_empty() && it.kept.is_empty());
-            let is_empty = !has_got && it.news == News::default();
+            let is_empty = !has_notes(it) && it.news == News::default();
             !(is_empty && is_over(it.passed_at) && is_over(it.told_at))
         });
         due

@@ -68,8 +68,8 @@ async fn delivered(hub: &Hub, channel: Channel, ask: Ask, send: SendFrame) -> An
     answered
 }
 
-/// Notes up to where users have a channel's messages. Lost if the bus does not take it: their clients
-/// say it again.
+/// Notes up to where users have a channel's messages, and which ones their devices keep. If the bus does not
+/// take it, the former is said again, and the messages of the latter are stored.
 pub(crate) async fn told(
     hub: Arc<Hub>,
     workspace: WorkspaceId,
@@ -81,7 +81,6 @@ pub(crate) async fn told(
         let noted = hub.ports.receipts.note_keepers(&workspace, &id, &kept);
         let noted = tokio::time::timeout(limits::PUBLISH_DEADLINE, noted).await;
         if !matches!(noted, Ok(Ok(()))) {
-            // The messages are stored.
             tracing::debug!(channel = %id, "what devices keep was not noted");
         }
     }

@@ -2,6 +2,7 @@
 
 use model::{ChannelId, MessageId, limits};
 use protocol::frame::ServerFrame;
+use protocol::publication::Subject;
 use protocol::receipts::ReceiptsSignal;
 
 use super::{DeliveryClass, Effect, Turn, Workspace};
@@ -42,7 +43,7 @@ impl Workspace {
         let Some(user) = self.roster.user(key).filter(|_| is_member) else { return };
         let since = turn.now.minus(limits::KEEPERS_TTL);
         for id in ids {
-            if self.ring.is_until_acked(&format!("{channel}:{id}"), since) {
+            if self.ring.is_until_acked(&Subject::name(channel, *id), since) {
                 self.receipts.keeps(channel, *id, (user.id.clone(), device.clone()));
             }
         }

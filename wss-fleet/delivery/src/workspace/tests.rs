@@ -9,6 +9,7 @@ use model::{
     ChannelChange, EntryId, Member, Message, MessageId, MessageRef, MessageText, Presence,
     PublicationId,
 };
+use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{Payload, Publication};
@@ -23,6 +24,7 @@ mod cut;
 mod hold;
 mod meetings;
 mod presence;
+mod receipts;
 mod said;
 mod signals;
 mod ticks;
@@ -120,6 +122,11 @@ impl Fixture {
         let entry = Entry { position, prev, publication: Arc::new(what(id)) };
         self.entries.push(entry.clone());
         entry
+    }
+
+    fn frame(&mut self, socket: SocketId, frame: ClientFrame) -> Vec<(SocketId, String)> {
+        self.input(Input::Said { socket, frame });
+        self.delivered()
     }
 
     /// Adds an entry to the stream and pushes it.
@@ -282,6 +289,14 @@ impl Fixture {
 /// When the token of the socket with this number expires.
 fn ends_at(serial: u64) -> Timestamp {
     Timestamp::from_unix_ms(1_900_000_000_000 + serial)
+}
+
+/// Alice and bob in a channel.
+fn two() -> (Fixture, ChannelId, SocketId, SocketId) {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let [alice, bob] = ["alice", "bob"].map(|name| fixture.attach(name, &[&c]));
+    fixture.refreshed(&c, 3, &["alice", "bob"]);
+    (fixture, c, alice, bob)
 }
 
 /// A message's text, `ready`/`ready+` (resumed), a change's name, or the frame's type.

@@ -1,4 +1,4 @@
-use protocol::client_frame::{ClientFrame, View};
+use protocol::client_frame::View;
 use protocol::presence::{Announcement, NodePresence};
 use protocol::signal::Signal;
 

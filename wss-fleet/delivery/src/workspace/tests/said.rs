@@ -1,5 +1,5 @@
 use model::LogId;
-use protocol::client_frame::{ClientFrame, View};
+use protocol::client_frame::View;
 use protocol::close::CloseCode;
 use protocol::signal::Signal;
 
