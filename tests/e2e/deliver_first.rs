@@ -263,11 +263,14 @@ async fn g13_what_all_devices_have_is_not_stored_and_what_one_lacks_is(environme
     let archiver = cluster.stack.archiver();
     let within = 3 * limits::ARCHIVE_CLAIM + SOON;
     eventually("all have it", within, async || archiver.counts().acked == 1).await;
-    eventually("she is told", SOON, async || told_archived(&alice).contains(&passing)).await;
+    eventually("alice hears that it is archived", SOON, async || {
+        told_archived(&alice).contains(&passing)
+    })
+    .await;
     assert!(!is_stored(&cluster, &channel, passing).await);
     let page = cluster.api("bob").scroll(&channel, None, 9, Direction::Older).await.unwrap();
     assert_eq!(page.messages, [], "the server has it no more");
-    // A device that is away.
+    // Bob registers a tablet, which opens no socket.
     cluster
         .api("bob")
         .connect_as(

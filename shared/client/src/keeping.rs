@@ -16,7 +16,7 @@ use crate::inbox::Inbox;
 pub(crate) struct Keeping {
     /// When it was noted that a message is kept. Soon it is too late to say so.
     untold: BTreeMap<ChannelId, BTreeMap<MessageId, Instant>>,
-    /// When it was told.
+    /// The messages that nodes were told of, and when.
     told: BTreeMap<(ChannelId, MessageId), Instant>,
     /// No frame before.
     next_at: Option<Instant>,
@@ -32,12 +32,13 @@ impl Keeping {
         }
     }
 
-    /// A socket opened. If the node of the one before died, it may not have passed on what it was told last.
+    /// A socket opened. The node of the one before may have died before it wrote down what it was told last:
+    /// that is told again.
     pub(crate) fn socket_opened(&mut self, lost_at: Option<Instant>) {
         self.next_at = None;
         let Some(lost_at) = lost_at else { return };
         for ((channel, id), at) in std::mem::take(&mut self.told) {
-            if at + PASSED_ON_WITHIN >= lost_at {
+            if at + WRITTEN_WITHIN >= lost_at {
                 self.untold.entry(channel).or_default().insert(id, at);
             }
         }
@@ -87,8 +88,8 @@ impl Keeping {
 const EVERY: Duration = Duration::from_millis(500);
 /// Channels of which something is said at once: with [`EVERY`], a quarter of what a socket may say.
 const AT_ONCE: usize = 5;
-/// A node passes on what it was told within 5 s, in a channel of 100 members.
-const PASSED_ON_WITHIN: Duration = Duration::from_secs(6);
+/// A node writes down what it was told after 5 s at most: in a channel of 100 members.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(6);
 /// Messages of a channel that wait to be told.
 const UNTOLD_MAX: usize = 2_000;
 
@@ -169,7 +170,7 @@ mod tests {
         let (mut it, inbox) = noted(2, ACKED, now);
         it.untold.get_mut(&general()).unwrap().remove(&id(1));
         assert_eq!(it.frames(now, &inbox), [kept([0])]);
-        let later = now + PASSED_ON_WITHIN;
+        let later = now + WRITTEN_WITHIN;
         it.note(&general(), id(1), later);
         assert_eq!(it.frames(later, &inbox), [kept([1])]);
         it.socket_opened(Some(later + EVERY));

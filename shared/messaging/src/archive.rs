@@ -367,7 +367,7 @@ impl Shared {
             self.ports.spool.remove(workspace, &done).await?;
         }
         for (channel_id, archived) in archived {
-            // A sender who is not told sends again.
+            // If this signal is lost, the sender sends the message again.
             let (delivered, read) = (Vec::new(), Vec::new());
             let receipts = ReceiptsSignal { channel_id, delivered, read, archived };
             let signal = Signal::Receipts(receipts);

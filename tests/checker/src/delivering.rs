@@ -238,7 +238,7 @@ struct Judge<'a> {
     channels: BTreeSet<&'a ChannelId>,
     stored: BTreeMap<Key<'a>, &'a StoredItem>,
     acked: Acked<'a>,
-    /// What is not stored because all devices have it.
+    /// Messages that were not stored, and that all devices have.
     dropped: BTreeSet<Key<'a>>,
     taken: BTreeMap<Key<'a>, Taken<'a>>,
     losses: Vec<(Duration, Duration)>,

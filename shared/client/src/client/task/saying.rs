@@ -81,7 +81,7 @@ impl Task {
         }
     }
 
-    /// What is said of the next ticket's socket.
+    /// The kind of socket that the next ticket is for.
     pub(super) fn socket_kind(&self) -> SocketKind {
         let is_invisible = self.control.borrow().is_invisible;
         SocketKind { is_invisible, device: self.device.clone() }
